@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the virtual environment; where Debian has split `venv` off, installs it or says how. Standard library only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+OLDEST = (3, 11)
+
+
+def _fail(message: str) -> None:
+    print(f"wayside: {message}", file=sys.stderr)
+    raise SystemExit(1)
+
+
+def _has_venv() -> bool:
+    return (
+        subprocess.run(
+            [sys.executable, "-c", "import ensurepip, venv"], capture_output=True, check=False
+        ).returncode
+        == 0
+    )
+
+
+def _install_venv() -> None:
+    """Installs python3-venv through apt where this user may; otherwise names the command to type."""
+    package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
+    as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    if shutil.which("apt-get") is None:
+        _fail(
+            "this Python has no `venv` module; install it with your system's package manager and run make again"
+        )
+    print(f"wayside: installing {package} (Python's venv module is a package of its own here) ...")
+    for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", package]):
+        if subprocess.run([*as_root, *command], check=False).returncode != 0:
+            _fail(f"could not install {package}; run `sudo apt-get install {package}` and then make again")
+
+
+def main(folder: str, *flags: str) -> None:
+    """Creates the environment in `folder`."""
+    if sys.version_info < OLDEST:
+        _fail(
+            f"Python {OLDEST[0]}.{OLDEST[1]} or newer is needed, this is {sys.version.split()[0]}; set PYTHON=/path/to/python3"
+        )
+    if not _has_venv():
+        _install_venv()
+    staged = Path(f"{folder}.partial")
+    shutil.rmtree(staged, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "venv", *flags, folder], check=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

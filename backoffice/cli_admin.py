@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands: init, serve, keys, users, audit, devices."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime as dt
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backoffice import devices, keys, lists
+from backoffice.acting import acting
+from backoffice.console import say, say_json, table, warn
+from backoffice.errors import BadRequest
+from backoffice.office import Office, create, day_of, now_us
+from backoffice.pages.views import when
+from backoffice.people import Action, Role
+from backoffice.server import OfficeServer, Ports, wait_for_signal
+from backoffice.settings import Settings
+from storage.atomic import write_atomic
+from sync.certificates import MAX_CSR_BYTES, spoken
+from sync.enrolment import Placement, Position
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no public name
+
+
+def add_commands(commands: Commands) -> None:
+    """Register the commands of this module."""
+    _add_init(commands)
+    _add_serve(commands)
+    _add_devices(commands)
+    group = commands.add_parser("keys", help="the office's keys").add_subparsers(
+        required=True, metavar="WHAT"
+    )
+    listing = group.add_parser("list", help="purpose, key id, whether encrypted")
+    _json_flag(listing)
+    listing.set_defaults(run=_keys_list)
+    _add_users(commands)
+    _add_audit(commands)
+
+
+def _json_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def _add_init(commands: Commands) -> None:
+    init = commands.add_parser("init", help="make a new office: CA, keys, first administrator")
+    init.add_argument("--agency", required=True, help="the agency's name")
+    init.add_argument("--ori", default="", help="the agency's ORI")
+    init.add_argument("--name", action="append", default=[], help="a host name or IP address of the server")
+    init.add_argument("--url", help="where devices reach the office, https://HOST:PORT")
+    init.add_argument("--retention-days", type=int, default=30, help="how long reads are kept (default 30)")
+    _json_flag(init)
+    init.set_defaults(run=_init)
+
+
+def _init(arguments: argparse.Namespace) -> int:
+    try:
+        settings = Settings(
+            agency=arguments.agency,
+            ori=arguments.ori,
+            device_url=arguments.url,
+            names=tuple(arguments.name),
+            retention_seconds=arguments.retention_days * 86_400,
+        )
+    except ValueError as error:
+        raise BadRequest(f"the settings are out of bounds: {error}") from error
+    made = create(arguments.data, settings, now_us())
+    office = Office.open(arguments.data)
+    try:
+        lists.publish(
+            office
+        )  # a signed manifest of no lists: devices can tell that from an office that is down
+    finally:
+        office.close()
+    if arguments.json:
+        say_json(dataclasses.asdict(made))
+        return 0
+    say(f"{made.agency}: the office is ready in {arguments.data}")
+    say(f"CA fingerprint (compare it on each device): {spoken(made.ca_fingerprint)}")
+    say(f"first login: {made.admin}   one-time password: {made.password}")
+    if keys.passphrase() is None:
+        warn(
+            f"the private keys are not encrypted; set {keys.PASSPHRASE_VARIABLE} before init to encrypt them"
+        )
+    return 0
+
+
+def _add_serve(commands: Commands) -> None:
+    usual = Ports()
+    serve = commands.add_parser("serve", help="run the device port and the pages")
+    serve.add_argument("--bind", default=usual.bind, help="address of the device port (default 127.0.0.1)")
+    serve.add_argument("--device-port", type=int, default=usual.device_port, help="0 picks a free one")
+    serve.add_argument("--page-port", type=int, default=usual.page_port, help="0 picks a free one")
+    serve.set_defaults(run=_serve)
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    office = Office.open(arguments.data)
+    try:
+        server = OfficeServer(office, Ports(arguments.bind, arguments.device_port, arguments.page_port))
+        urls = server.start()
+        office.audit.record("serve_started", user="office", at_us=office.clock(), **urls)
+        say_json({"event": "ready", **urls})
+        wait_for_signal()
+        server.stop()
+        office.audit.record("serve_stopped", user="office", at_us=office.clock())
+    finally:
+        office.close()
+    return 0
+
+
+def _keys_list(arguments: argparse.Namespace) -> int:
+    office = Office.open(arguments.data)
+    try:
+        found = keys.list_keys(office.layout)
+    finally:
+        office.close()
+    if arguments.json:
+        for info in found:
+            say_json(dataclasses.asdict(info))
+    else:
+        rows = [
+            (info.purpose, info.key_id, "encrypted" if info.encrypted else "plain, 0600") for info in found
+        ]
+        table(("PURPOSE", "KEY ID", "PRIVATE KEY"), rows)
+    return 0
+
+
+def _add_devices(commands: Commands) -> None:
+    group = commands.add_parser("devices", help="enrol, list, revoke").add_subparsers(
+        required=True, metavar="WHAT"
+    )
+    enrol = group.add_parser("enrol", help="issue a certificate and a signed bundle for a device's request")
+    enrol.add_argument("--csr", type=Path, required=True, help="the device's certificate request (PEM)")
+    enrol.add_argument("--out", type=Path, required=True, help="where to write the bundle")
+    enrol.add_argument("--device-id", help="refuse the request unless it is for this id")
+    enrol.add_argument("--office-url", help="where the device reaches the office (default: as running)")
+    enrol.add_argument("--camera", default="camera-1", help="what the camera is called")
+    enrol.add_argument("--mobile", action="store_true", help="the unit moves; no fixed position")
+    enrol.add_argument("--position", type=float, nargs=2, metavar=("LAT", "LON"), help="surveyed position")
+    _json_flag(enrol)
+    enrol.set_defaults(run=_enrol)
+    listing = group.add_parser("list", help="every device")
+    _json_flag(listing)
+    listing.set_defaults(run=_devices_list)
+    revoke = group.add_parser("revoke", help="refuse a device from now on")
+    revoke.add_argument("device_id")
+    revoke.add_argument("--reason", required=True)
+    revoke.set_defaults(run=_revoke)
+    push = group.add_parser("request", help="ask a device to push a segment with its next heartbeat")
+    push.add_argument("device_id")
+    push.add_argument("segment_id")
+    push.set_defaults(run=_request)
+
+
+def _enrol(arguments: argparse.Namespace) -> int:
+    with acting(arguments, Action.ENROL) as actor:
+        url = arguments.office_url or actor.office.device_url()
+        how = devices.Enrolment(url, arguments.device_id, _placement(arguments))
+        with arguments.csr.open("rb") as file:
+            csr = file.read(MAX_CSR_BYTES + 1)
+        device_id, bundle = devices.enrol(actor.office, csr, how)
+        actor.record("device_enrolled", device=device_id, office_url=url)
+        write_atomic(arguments.out, bundle)
+    if arguments.json:
+        say_json({"device": device_id, "bundle": str(arguments.out), "office_url": url})
+    else:
+        say(f"{device_id}: bundle written to {arguments.out}; install it on the device within 30 days")
+    return 0
+
+
+def _placement(arguments: argparse.Namespace) -> Placement:
+    try:
+        position = None
+        if arguments.position:
+            position = Position(lat=arguments.position[0], lon=arguments.position[1], source="survey")
+        return Placement(
+            deployment="mobile" if arguments.mobile else "fixed", camera=arguments.camera, position=position
+        )
+    except ValueError as error:
+        raise BadRequest("the placement is out of bounds: camera a-z 0-9 -, latitude, longitude") from error
+
+
+def _devices_list(arguments: argparse.Namespace) -> int:
+    with acting(arguments, Action.DEVICES) as actor:
+        found = devices.all_devices(actor.office)
+    if arguments.json:
+        for device in found:
+            say_json(dataclasses.asdict(device))
+        return 0
+    rows = [
+        (
+            device.device_id,
+            "revoked" if device.revoked_us else "enrolled",
+            when(device.heartbeat_us) if device.heartbeat_us else "never",
+            device.pull_url or "",
+        )
+        for device in found
+    ]
+    table(("DEVICE", "STATE", "LAST HEARTBEAT", "PULLED FROM"), rows)
+    return 0
+
+
+def _revoke(arguments: argparse.Namespace) -> int:
+    with acting(arguments, Action.ENROL) as actor:
+        devices.revoke(actor.office, arguments.device_id, arguments.reason)
+        actor.record("device_revoked", device=arguments.device_id, reason=arguments.reason)
+    say(f"{arguments.device_id}: revoked")
+    return 0
+
+
+def _request(arguments: argparse.Namespace) -> int:
+    with acting(arguments, Action.PULL) as actor:
+        devices.request_segment(actor.office, arguments.device_id, arguments.segment_id)
+        actor.record("segment_requested", device=arguments.device_id, segment=arguments.segment_id)
+    say(f"{arguments.device_id}: asked for {arguments.segment_id}")
+    return 0
+
+
+def _add_users(commands: Commands) -> None:
+    group = commands.add_parser("users", help="people, roles, training").add_subparsers(
+        required=True, metavar="WHAT"
+    )
+    add = group.add_parser("add", help="add a user; prints a one-time password")
+    add.add_argument("name")
+    add.add_argument("--role", choices=[str(role) for role in Role], required=True)
+    add.add_argument("--trained-on", type=dt.date.fromisoformat, help="YYYY-MM-DD (default: today)")
+    _json_flag(add)
+    add.set_defaults(run=_users_add)
+    listing = group.add_parser("list", help="every user")
+    _json_flag(listing)
+    listing.set_defaults(run=_users_list)
+    trained = group.add_parser("trained", help="record a training")
+    trained.add_argument("name")
+    trained.add_argument("--on", type=dt.date.fromisoformat, required=True, metavar="YYYY-MM-DD")
+    trained.set_defaults(run=_users_trained)
+    reset = group.add_parser("reset", help="a new one-time password; ends a lockout")
+    reset.add_argument("name")
+    reset.set_defaults(run=_users_reset)
+
+
+def _users_add(arguments: argparse.Namespace) -> int:
+    with acting(arguments, Action.USERS) as actor:
+        now = actor.office.clock()
+        trained = arguments.trained_on or day_of(now)
+        password = actor.office.people.add(arguments.name, Role(arguments.role), trained, now)
+        actor.record("user_added", name=arguments.name, role=arguments.role, trained_on=trained.isoformat())
+    if arguments.json:
+        say_json({"name": arguments.name, "role": arguments.role, "password": password})
+    else:
+        say(f"{arguments.name}: {arguments.role}, one-time password: {password}")
+    return 0
+
+
+def _users_list(arguments: argparse.Namespace) -> int:
+    with acting(arguments, Action.USERS) as actor:
+        people, today = actor.office.people.all(), day_of(actor.office.clock())
+    if arguments.json:
+        for person in people:
+            say_json(dataclasses.asdict(person))
+        return 0
+    rows = [(p.name, p.role, p.trained_on, f"{p.training_days_left(today)} d left") for p in people]
+    table(("NAME", "ROLE", "TRAINED ON", "TRAINING"), rows)
+    return 0
+
+
+def _users_trained(arguments: argparse.Namespace) -> int:
+    with acting(arguments, Action.USERS) as actor:
+        actor.office.people.retrain(arguments.name, arguments.on)
+        actor.record("user_trained", name=arguments.name, trained_on=arguments.on.isoformat())
+    say(f"{arguments.name}: trained on {arguments.on}")
+    return 0
+
+
+def _users_reset(arguments: argparse.Namespace) -> int:
+    with acting(arguments, Action.USERS) as actor:
+        password = actor.office.people.reset_password(arguments.name)
+        actor.record("password_reset", name=arguments.name)
+    say(f"{arguments.name}: one-time password: {password}")
+    return 0
+
+
+def _add_audit(commands: Commands) -> None:
+    group = commands.add_parser("audit", help="the audit log").add_subparsers(required=True, metavar="WHAT")
+    verify = group.add_parser("verify", help="check the whole chain; exit code 1 when it was altered")
+    _json_flag(verify)
+    verify.set_defaults(run=_audit_verify)
+    export = group.add_parser("export", help="copy the log, its public key and a signed checkpoint")
+    export.add_argument("--out", type=Path, required=True, metavar="DIR")
+    export.set_defaults(run=_audit_export)
+
+
+def _audit_verify(arguments: argparse.Namespace) -> int:
+    with acting(arguments, Action.AUDIT) as actor:
+        report = actor.office.audit.verify()
+    if arguments.json:
+        say_json({**dataclasses.asdict(report), "ok": report.ok})
+    else:
+        say(f"{report.entries} entries, {report.checkpoints} checkpoints, {len(report.problems)} problems")
+        for problem in report.problems:
+            warn(problem)
+    return 0 if report.ok else 1
+
+
+def _audit_export(arguments: argparse.Namespace) -> int:
+    with acting(arguments, Action.AUDIT) as actor:
+        actor.record("audit_exported", to=str(arguments.out))
+        checkpoint = actor.office.audit.checkpoint(actor.office.clock())
+        layout = actor.office.layout
+        arguments.out.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_atomic(arguments.out / "audit.jsonl", layout.audit.read_bytes())
+        write_atomic(arguments.out / "audit.pub", (layout.keys / "audit.pub").read_bytes())
+        text = "\n".join(f"{key}={value}" for key, value in checkpoint.as_fields().items())
+        write_atomic(arguments.out / "checkpoint.txt", text.encode() + b"\n")
+    say(f"the audit log, its key and a checkpoint are in {arguments.out}{os.sep}")
+    return 0

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The office's tables. No plate text in any of them: hits stay sealed in the blob folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Engine,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    event,
+    insert,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+DATABASE_VARIABLE = "DATABASE_URL"
+BUSY_TIMEOUT_MS = 10_000
+
+metadata = MetaData()
+
+devices = Table(
+    "devices",
+    metadata,
+    Column("device_id", String(64), primary_key=True),
+    Column("cert_pem", Text, nullable=False),
+    Column("cert_sha256", String(64), nullable=False),
+    Column("enrolled_us", BigInteger, nullable=False),
+    Column("revoked_us", BigInteger),
+    Column("revoked_reason", Text),
+    Column("heartbeat_us", BigInteger),
+    Column("heartbeat", Text),
+    Column("pull_url", Text),
+)
+hits = Table(
+    "hits",
+    metadata,
+    Column("hit_id", String(64), primary_key=True),
+    Column("device_id", String(64), nullable=False),
+    Column("received_us", BigInteger, nullable=False, index=True),
+    Column("raised_us", BigInteger, nullable=False),
+    Column("blob", String(64), nullable=False),
+    Column("stale", Boolean, nullable=False),
+    Column("decision", String(16)),
+    Column("decided_us", BigInteger),
+    Column("decided_by", String(64)),
+    Column("characters_ok", Boolean),
+    Column("state_ok", Boolean),
+    Column("reason", String(32)),
+    Column("note", Text),
+)
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("receipt_id", String(64), primary_key=True),
+    Column("device_id", String(64), nullable=False),
+    Column("received_us", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+)
+pull_requests = Table(
+    "pull_requests",
+    metadata,
+    Column("device_id", String(64), primary_key=True),
+    Column("segment_id", String(128), primary_key=True),
+    Column("requested_us", BigInteger, nullable=False),
+)
+users = Table(
+    "users",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("password", Text, nullable=False),
+    Column("one_time", Boolean, nullable=False),
+    Column("trained_on", String(10), nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("failures", Integer, nullable=False, default=0),
+    Column("locked_until_us", BigInteger, nullable=False, default=0),
+    Column("session_epoch", Integer, nullable=False, default=0),
+)
+list_versions = Table(
+    "list_versions",
+    metadata,
+    Column("list_id", String(64), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("published_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+    Column("entries", Integer, nullable=False),
+    Column("sha256", String(64), nullable=False),
+)
+
+
+def open_database(default: Path) -> Engine:
+    """The database named by DATABASE_URL, else SQLite at `default`; missing tables are made."""
+    url = os.environ.get(DATABASE_VARIABLE) or f"sqlite:///{default}"
+    engine = create_engine(url)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _durable_sqlite)
+    metadata.create_all(engine)
+    return engine
+
+
+def insert_once(engine: Engine, table: Table, row: dict[str, object]) -> bool:
+    """Insert unless the primary key is there; True when this call made the row. Safe under concurrency."""
+    keys = [column.name for column in table.primary_key.columns]
+    statement: Any
+    if engine.dialect.name == "sqlite":
+        statement = sqlite.insert(table).values(row).on_conflict_do_nothing(index_elements=keys)
+    elif engine.dialect.name == "postgresql":
+        statement = postgresql.insert(table).values(row).on_conflict_do_nothing(index_elements=keys)
+    else:
+        statement = insert(table).values(row)
+    with engine.begin() as connection:
+        return int(connection.execute(statement).rowcount) == 1
+
+
+def _durable_sqlite(connection: Any, _record: object) -> None:
+    # FULL: an acknowledged hit must be on the disk, because the device then forgets it
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "foreign_keys=ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// Refreshes the hits where scripts run; without them the page reloads itself.
+"use strict";
+(() => {
+  const rows = document.getElementById("rows");
+  const button = document.getElementById("sound");
+  const title = document.title;
+  let audio = null;
+  let known = open_hits();
+
+  function open_hits() {
+    return new Set([...rows.querySelectorAll("[data-open]")].map((row) => row.dataset.open));
+  }
+
+  function chime() {
+    if (!audio) return;
+    [0, 0.22].forEach((at, i) => {
+      const tone = audio.createOscillator();
+      const gain = audio.createGain();
+      tone.frequency.value = i ? 1174 : 880;
+      gain.gain.setValueAtTime(0.18, audio.currentTime + at);
+      gain.gain.exponentialRampToValueAtTime(0.001, audio.currentTime + at + 0.2);
+      tone.connect(gain).connect(audio.destination);
+      tone.start(audio.currentTime + at);
+      tone.stop(audio.currentTime + at + 0.2);
+    });
+  }
+
+  function show_count(current) {
+    document.title = current.size ? `(${current.size}) ${title}` : title;
+  }
+
+  async function refresh() {
+    try {
+      const reply = await fetch(rows.dataset.source, { redirect: "manual" });
+      if (reply.type === "opaqueredirect") return location.reload();
+      if (!reply.ok) throw new Error(String(reply.status));
+      const text = await reply.text();
+      // don't rebuild what has not changed, nor what somebody is moving through with the keyboard
+      if (text !== rows.dataset.last && !rows.contains(document.activeElement)) {
+        rows.innerHTML = text;
+        rows.dataset.last = text;
+      }
+      rows.classList.remove("lost");
+      const current = open_hits();
+      if ([...current].some((id) => !known.has(id))) chime();
+      known = current;
+      show_count(current);
+    } catch (error) {
+      rows.classList.add("lost");
+    }
+    setTimeout(refresh, 1500);
+  }
+
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    audio = audio ? (audio.close(), null) : new AudioContext();
+    button.textContent = audio ? "Sound on" : "Sound off";
+    button.setAttribute("aria-pressed", String(Boolean(audio)));
+    chime();
+  });
+  show_count(known);
+  setTimeout(refresh, 1500);
+})();

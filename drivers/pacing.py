@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When a frame of a played or simulated source is due, and which times it carries."""
+
+from __future__ import annotations
+
+import time
+
+
+class Pacer:
+    """A steady pace of frames from the first question on: real time, or as fast as the caller asks."""
+
+    def __init__(self, fps: float, *, real_time: bool, start_us: int | None) -> None:
+        self._fps, self._real_time = fps, real_time
+        self._start_us = start_us
+        self._start_ns: int | None = None
+
+    def _begin(self) -> int:
+        if self._start_ns is None:
+            self._start_ns = time.monotonic_ns()
+            if self._start_us is None:
+                self._start_us = time.time_ns() // 1000
+        return self._start_ns
+
+    def due_in_s(self, index: int) -> float:
+        """Seconds until frame `index` is due; 0.0 when it is late or there is no pace."""
+        begun = self._begin()
+        if not self._real_time:
+            return 0.0
+        return max(0.0, index / self._fps - (time.monotonic_ns() - begun) / 1e9)
+
+    def latest(self) -> int:
+        """The index of the newest frame that is due; 0 without a pace, when every frame is taken in turn."""
+        if not self._real_time:
+            return 0
+        return int((time.monotonic_ns() - self._begin()) / 1e9 * self._fps)
+
+    def stamp(self, index: int) -> tuple[int, int]:
+        """Unix microseconds and monotonic nanoseconds at which frame `index` was exposed."""
+        begun = self._begin()
+        offset_s = index / self._fps
+        return (self._start_us or 0) + int(offset_s * 1e6), begun + int(offset_s * 1e9)

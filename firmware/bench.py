@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`wayside bench`: figures by command, JSON out, repeatable inputs."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.registry import open_camera
+from inference import bench as inference_bench
+from inference import evaluate
+from storage.bench import bench_store
+from sync.hotlists.entry import Category, ListEntry
+from sync.hotlists.listfile import HotList, ListDocument
+from sync.hotlists.match import Matcher
+
+MATCH_ENTRIES = 200_000
+MATCH_SEED = 7
+PIPELINE_SEED = 3
+PIPELINE_FRAMES = 60
+DAY_US = 86_400_000_000
+LETTERS = "ABCDEFGHJKLMNPRSTUVWXYZ"
+
+
+def run_bench(options: argparse.Namespace) -> dict[str, Any]:
+    """The figures of the chosen bench."""
+    if options.kind == "accuracy":
+        return _accuracy(options)
+    if options.kind == "pipeline":
+        return inference_bench.bench_pipeline(images=road_frames(), seconds=options.seconds)
+    if options.kind == "match":
+        return bench_match(options.seconds)
+    with tempfile.TemporaryDirectory(prefix="wayside-bench-") as folder:
+        return dict(bench_store(options.seconds, Path(folder)))
+
+
+def _accuracy(options: argparse.Namespace) -> dict[str, Any]:
+    return evaluate.run(
+        evaluate.AccuracyArgs(
+            manifest=options.manifest,
+            root=options.root,
+            threads=options.threads,
+            limit=options.limit,
+            min_width=options.min_width,
+            country=options.country,
+            quality=options.quality,
+            reads=options.reads,
+        )
+    )
+
+
+def road_frames() -> list[NDArray[np.uint8]]:
+    """1280x720 frames of the simulated roadside, the same in every run."""
+    camera = open_camera("sim", {"seed": PIPELINE_SEED, "pace": "max"})
+    try:
+        frames = (camera.capture(1.0) for _ in range(PIPELINE_FRAMES))
+        return [frame.pixels for frame in frames if frame is not None]
+    finally:
+        camera.close()
+
+
+def bench_match(seconds: float) -> dict[str, Any]:
+    """Looks reads up in a list of 200,000 entries (1 % with a wildcard): half of the reads are listed."""
+    rng = random.Random(MATCH_SEED)  # noqa: S311 -- repeatable inputs, no secrets
+    plates = [
+        "".join(rng.choices(LETTERS, k=2)) + f"{rng.randrange(100_000):05d}" for _ in range(MATCH_ENTRIES)
+    ]
+    entries = tuple(
+        ListEntry(f"e{n}", p if n % 100 else f"{p[:3]}?{p[4:]}", "IL", Category.STOLEN_VEHICLE)
+        for n, p in enumerate(plates)
+    )
+    now_us = 1_800_000_000_000_000
+    document = ListDocument("bench", 1, now_us, now_us, now_us + DAY_US, entries)
+    started = time.perf_counter()
+    matcher = Matcher([HotList(document, "0" * 16, "0" * 64, 0)])
+    build_s = time.perf_counter() - started
+    asked = [plates[n] if n % 2 else f"ZZ{n:05d}" for n in range(1000)]
+    times: list[float] = []
+    hits = 0
+    deadline = time.perf_counter() + seconds
+    while time.perf_counter() < deadline:
+        for text in asked:
+            start = time.perf_counter()
+            hits += bool(matcher.match(text, "IL", now_us=now_us))
+            times.append((time.perf_counter() - start) * 1e3)
+    times.sort()
+    return {
+        "entries": MATCH_ENTRIES,
+        "build_s": round(build_s, 3),
+        "lookups": len(times),
+        "hit_ratio": round(hits / len(times), 4),
+        "ms_p50": round(times[len(times) // 2], 4),
+        "ms_p95": round(times[int(len(times) * 0.95)], 4),
+    }

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`wayside`: the command on the device (and, on a developer's machine, the whole appliance)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+
+from rich.console import Console
+
+from firmware.errors import ExitCode, FirmwareError
+
+DEFAULT_CONFIG = Path("/etc/wayside/wayside.toml")
+EPILOG = """exit codes: 0 done; 1 a problem was found; 2 wrong usage or configuration; 3 not enrolled or not allowed;
+4 a file, device or network is not there"""
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; see EPILOG for the exit codes."""
+    options = _parser().parse_args(arguments)
+    command: Command = options.run
+    try:
+        return int(command(options))
+    except FirmwareError as error:
+        print(f"wayside: {error}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        print(f"wayside: {error}", file=sys.stderr)
+        return ExitCode.IO
+    except KeyboardInterrupt:
+        return ExitCode.PROBLEM
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="wayside", description=__doc__, epilog=EPILOG)
+    parser.add_argument("--version", action="version", version=metadata.version("wayside"))
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _demo_options(
+        commands.add_parser("demo", help="the appliance and an office, from enrolment to opened reads")
+    )
+    run = commands.add_parser("run", help="the three services of an enrolled device, live on this terminal")
+    run.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="configuration file (TOML)")
+    run.add_argument("--duration", type=float, metavar="SECONDS", help="end by itself after this long")
+    run.add_argument("--logs", type=Path, default=Path("run/logs"), help="where the services' logs go")
+    run.set_defaults(run=_run)
+    status = commands.add_parser("status", help="what the three services say about themselves")
+    status.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="configuration file (TOML)")
+    status.add_argument("--json", action="store_true", help="one JSON object")
+    status.set_defaults(run=_status)
+    verify = commands.add_parser("verify", help="check a sealed store; reports, never deletes")
+    verify.add_argument(
+        "store", type=Path, metavar="STORE", help="the device's data folder, or its store folder"
+    )
+    verify.add_argument("--json", action="store_true", help="one JSON object")
+    verify.set_defaults(run=_verify)
+    _bench_options(commands.add_parser("bench", help="measure accuracy and speed"))
+    service = commands.add_parser("service", help="one service in the foreground, as systemd starts it")
+    service.add_argument("name", choices=("eye", "sync", "provision"))
+    service.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="configuration file (TOML)")
+    service.add_argument("--tap-fd", type=int, help=argparse.SUPPRESS)
+    service.set_defaults(run=_service)
+    return parser
+
+
+def _demo_options(demo: argparse.ArgumentParser) -> None:
+    demo.add_argument("--run-dir", type=Path, default=Path("run"), help="where everything of the run lies")
+    demo.add_argument("--duration", type=float, metavar="SECONDS", help="end by itself after this long")
+    source = demo.add_mutually_exclusive_group()
+    source.add_argument(
+        "--images", type=Path, metavar="FOLDER", help="play pictures instead of the simulated road"
+    )
+    source.add_argument("--video", type=Path, metavar="FILE", help="play a recording")
+    source.add_argument("--camera", choices=("sim", "picamera2", "v4l2"), default="sim", help="which camera")
+    demo.add_argument("--seed", type=int, default=1, help="of the simulated roadside")
+    demo.set_defaults(run=_demo)
+
+
+def _bench_options(bench: argparse.ArgumentParser) -> None:
+    kinds = bench.add_subparsers(dest="kind", required=True, metavar="WHAT")
+    accuracy = kinds.add_parser("accuracy", help="reads against a manifest of labelled pictures")
+    accuracy.add_argument("--manifest", type=Path, required=True)
+    accuracy.add_argument(
+        "--root", type=Path, required=True, help="folder that the manifest's paths start from"
+    )
+    accuracy.add_argument("--threads", type=int, default=1)
+    accuracy.add_argument("--limit", type=int, help="only the first K pictures")
+    accuracy.add_argument("--min-width", type=float, metavar="PX", help="of the plate in the stored picture")
+    accuracy.add_argument("--country", help="only plates of this country, e.g. US")
+    accuracy.add_argument("--quality", help="only plates of this quality, e.g. clear")
+    accuracy.add_argument("--reads", type=Path, help="write one JSON line a picture to this file")
+    accuracy.set_defaults(run=_bench)
+    for name, what in (
+        ("pipeline", "time of each stage on rendered frames"),
+        ("match", "hot-list lookups against a large list"),
+        ("store", "sealing, opening and deleting"),
+    ):
+        part = kinds.add_parser(name, help=what)
+        part.add_argument("--seconds", type=float, default=10.0, help="how long to measure")
+        part.set_defaults(run=_bench)
+    for part in kinds.choices.values():
+        part.add_argument(
+            "--json", default="-", metavar="OUT", help="file for the figures; - is the terminal"
+        )
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from firmware.demo import run_demo
+    from firmware.demo_setup import Choice
+
+    choice = Choice(
+        options.run_dir, options.duration, options.images, options.video, options.camera, options.seed
+    )
+    return run_demo(choice, Console())
+
+
+def _run(options: argparse.Namespace) -> int:
+    from firmware.config import load_config
+    from firmware.live import run_live
+
+    load_config(options.config)  # a mistake is told here, once, and not by three services
+    return run_live(options.config, options.logs, options.duration, Console())
+
+
+def _status(options: argparse.Namespace) -> int:
+    from firmware.config import load_config
+    from firmware.report import status_table, statuses
+
+    found = statuses(load_config(options.config).data_dir)
+    if options.json:
+        print(json.dumps(found, sort_keys=True))
+    else:
+        Console().print(status_table(found))
+    return ExitCode.OK if all(found.values()) else ExitCode.PROBLEM
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from firmware.report import verify_store_report
+
+    report, good = verify_store_report(options.store)
+    if options.json:
+        print(json.dumps(report, sort_keys=True))
+    else:
+        Console(highlight=False, soft_wrap=True).print("\n".join(_verify_lines(report)))
+    return ExitCode.OK if good else ExitCode.PROBLEM
+
+
+def _verify_lines(report: dict[str, object]) -> list[str]:
+    problems = report["problems"]
+    lines = [f"{name}: {value}" for name, value in report.items() if name != "problems"]
+    if isinstance(problems, list):
+        lines += [f"PROBLEM {p['path']}: {p['what']} - {p['do']}" for p in problems] or ["no problems"]
+    return lines
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from firmware.bench import run_bench
+
+    text = json.dumps(run_bench(options), indent=1, sort_keys=True)
+    if options.json == "-":
+        print(text)
+    else:
+        Path(options.json).write_text(text + "\n", encoding="utf-8")
+    return ExitCode.OK
+
+
+def _service(options: argparse.Namespace) -> int:
+    from firmware import services
+    from firmware.config import load_config
+
+    config = load_config(options.config)
+    if options.name == "eye":
+        return services.run_eye(config, options.tap_fd)
+    return services.run_sync(config) if options.name == "sync" else services.run_provision(config)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

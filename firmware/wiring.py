@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The composition root: the only place where parts meet. Everything here opens real things from a configuration."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import structlog
+
+from drivers.ports import Watchdog
+from drivers.registry import open_camera, open_watchdog
+from firmware.clock import DeviceClock, read_offer
+from firmware.config import DeviceConfig, PositionConfig
+from firmware.errors import NotEnrolledError
+from firmware.eye import Eye, Reader
+from firmware.ledger import Ledger
+from firmware.matching import Watch
+from firmware.policy import match_policy
+from firmware.records import Origin
+from firmware.sealing import Vault
+from firmware.status import ask
+from firmware.tap import Tap
+from inference.models import load_models
+from inference.pipeline import Pipeline
+from inference.tracker import Tracker
+from provisioning.agent import ProvisionAgent
+from provisioning.commands import Hooks
+from provisioning.identity import Identity
+from provisioning.selftest import CheckFailed, SelfTests, identity_check
+from storage.audit import AuditLog
+from storage.keyring import Keyring
+from storage.layout import DataLayout
+from storage.retention import Retention, RetentionPolicy
+from storage.root_of_trust import FileRootOfTrust
+from storage.spool import Spool
+from storage.store import Store
+from storage.types import Recipient
+from sync.certificates import load_public_key
+from sync.enrolment import EnrolmentBundle
+from sync.hotlists.store import ListStore
+
+LIST_BOX = "hotlists"
+CLOCK_PERSIST_S = 30.0
+LEDGER_PERSIST_S = 10.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """The device's identity with the agency's bundle."""
+
+    identity: Identity
+    bundle: EnrolmentBundle
+
+    def recipients(self, purpose: Literal["reads", "hits"]) -> list[Recipient]:
+        """The agency's keys for one purpose ("reads", "hits")."""
+        return [Recipient.from_pem(key.public_pem.encode()) for key in self.bundle.recipients_for(purpose)]
+
+
+def enrolled(layout: DataLayout) -> Enrolled:
+    """Identity and bundle; raises NotEnrolledError."""
+    identity = Identity.load(layout.identity)
+    bundle = identity.bundle
+    if bundle is None:
+        raise NotEnrolledError(f"{layout.root}: not enrolled; run `wayside-tech enrol` over the serial link")
+    return Enrolled(identity, bundle)
+
+
+def open_keyring(layout: DataLayout, *, read_only: bool) -> Keyring:
+    """The keyring behind the file root of trust."""
+    return Keyring.open(layout.keyring, FileRootOfTrust(layout.trust), read_only=read_only)
+
+
+def retention_policy(bundle: EnrolmentBundle) -> RetentionPolicy:
+    """The agency's retention policy, from its signed bundle."""
+    return RetentionPolicy(seconds=bundle.retention.seconds, version=bundle.retention.version)
+
+
+def offer_path(layout: DataLayout) -> Path:
+    """Where sync leaves the office's time for the eye."""
+    return layout.run / "office-time.json"
+
+
+def open_service_watchdog() -> Watchdog:
+    """systemd's, where systemd started us; else nobody watches."""
+    return open_watchdog("systemd" if "NOTIFY_SOCKET" in os.environ else "none", {})
+
+
+class EyeParts:
+    """The eye with everything that it holds; `close` gives it all back."""
+
+    def __init__(self, config: DeviceConfig, tap_fd: int | None) -> None:
+        self.config = config
+        self.layout = DataLayout(config.data_dir)
+        who = enrolled(self.layout)
+        self.boot_id = uuid.uuid4().hex
+        self.clock = DeviceClock(self.layout.root / "clock.json")
+        self.ledger = Ledger(self.layout.root / "ledger.json")
+        self.tap = Tap(tap_fd)
+        self.watchdog = open_service_watchdog()
+        self.keyring = open_keyring(self.layout, read_only=False)
+        self.policy = retention_policy(who.bundle)
+        self.vault = self._vault(who)
+        self.watch = self._watch(who)
+        self.reader = self._reader(who)
+        self.eye = self._eye()
+        self._tended = self._persisted = self._polled = 0.0
+
+    def _vault(self, who: Enrolled) -> Vault:
+        audit = AuditLog.open(self.layout.audit, who.identity.key)
+        store = Store.open(
+            self.layout.store,
+            keyring=self.keyring,
+            recipients=who.recipients("reads"),
+            signer=who.identity.key,
+            device_id=who.identity.device_id,
+            boot_id=self.boot_id,
+        )
+        receipts = Spool.open(self.layout.receipts_spool)
+        retention = Retention(
+            self.layout.store,
+            self.layout.retention,
+            keyring=self.keyring,
+            policy=self.policy,
+            signer=who.identity.key,
+            device_id=who.identity.device_id,
+            audit=audit,
+            store=store,
+            deliver=lambda receipt: receipts.put(receipt.body.hash[:32], receipt.encode(), kind="receipt"),
+        )
+        return Vault(store, Spool.open(self.layout.hits_spool), retention, who.recipients("hits"))
+
+    def _watch(self, who: Enrolled) -> Watch:
+        lists = ListStore(self.layout.lists, self.keyring.box(LIST_BOX))
+        keys = [load_public_key(pem) for pem in who.bundle.list_keys]
+        return Watch(
+            lambda: lists.load(keys, now_us=self.clock.now_us()),
+            lists.generation,
+            match_policy(who.bundle, self.config.match.silent_categories),
+            ring_reads=self.config.eye.ring_reads,
+            ring_hours=self.config.eye.ring_hours,
+        )
+
+    def _position(self, who: Enrolled) -> PositionConfig | None:
+        """The configured position, else the one that the bundle was issued for."""
+        placed = who.bundle.placement.position
+        if self.config.position is not None or placed is None:
+            return self.config.position
+        return PositionConfig(lat=placed.lat, lon=placed.lon)
+
+    def _reader(self, who: Enrolled) -> Reader:
+        return Reader(
+            Pipeline(load_models(threads=self.config.eye.threads)),
+            Tracker(),
+            self.vault,
+            self.watch,
+            clock=self.clock,
+            ledger=self.ledger,
+            tap=self.tap,
+            origin=Origin(who.identity.device_id, self.config.camera.id, self._position(who)),
+            settings=self.config.eye,
+        )
+
+    def _eye(self) -> Eye:
+        camera = self.config.camera
+        return Eye(
+            lambda: open_camera(camera.name, camera.options),
+            self.reader,
+            self.vault,
+            tap=self.tap,
+            settings=self.config.eye,
+            lossless=camera.name == "replay",
+            tend=self._tend,
+            feed=self.watchdog.feed,
+        )
+
+    def _tend(self) -> None:
+        """What has to be looked after now and then, each at its own pace."""
+        now_s = time.monotonic()
+        if now_s - self._polled >= self.config.eye.list_poll_s:
+            self._polled = now_s
+            for hit in self.watch.refresh(self.clock.now_us()):
+                self.reader.raise_hit(hit)
+        if now_s - self._persisted >= LEDGER_PERSIST_S:
+            self._persisted = now_s
+            self.clock.persist()
+            self.ledger.persist()
+        if now_s - self._tended >= self.config.eye.retention_poll_s:
+            self._tended = now_s
+            offer = read_offer(offer_path(self.layout))
+            if offer is not None:
+                self.clock.offer(offer)
+            self.vault.tend(self.clock.evidence())
+
+    def run(self, stop: threading.Event) -> None:
+        """Runs the eye to its end."""
+        self.eye.run(stop)
+
+    def close(self) -> None:
+        """Persists what is counted."""
+        self.clock.persist()
+        self.ledger.persist()
+        self.watchdog.close()
+
+    def status(self) -> dict[str, object]:
+        """For the status socket: counters and states, never a text."""
+        epochs = self.keyring.epochs()
+        evidence = self.clock.evidence()
+        return {
+            "service": "eye",
+            "boot_id": self.boot_id,
+            **self.eye.rates(),
+            "epochs": len(epochs),
+            "oldest_epoch": min(epochs, default=None),
+            "root_of_trust": f"{self.keyring.root.name}{' (best effort)' if self.keyring.root.best_effort else ''}",
+            "retention_days": round(self.policy.seconds / 86_400, 2),
+            "time_us": evidence.now_us,
+            "time_uncertainty_us": evidence.uncertainty_us,
+            "time_sources": list(evidence.sources),
+            "lists": [{"list_id": hot.list_id, "version": hot.version} for hot in self.watch.lists],
+            "ledger": self.ledger.totals(),
+        }
+
+
+def provision_parts(config: DeviceConfig) -> tuple[ProvisionAgent, Callable[[], dict[str, object]]]:
+    """The technician's link with the device's self-tests, and what it says of itself."""
+    layout = DataLayout(config.data_dir)
+    clock = DeviceClock(layout.root / "clock.json")
+    watchdog = open_service_watchdog()
+    selftests = SelfTests()
+    selftests.register("identity", identity_check(layout.identity))
+    for service in ("eye", "sync"):
+        selftests.register(service, _answers(layout, service))
+    hooks = Hooks(now_us=clock.now_us, facts=lambda: _facts(layout), version=metadata.version("wayside"))
+    agent = ProvisionAgent(
+        config.provision.port, layout.identity, selftests=selftests, hooks=hooks, on_alive=watchdog.feed
+    )
+
+    def snapshot() -> dict[str, object]:
+        identity = agent.commands.identity
+        return {
+            "service": "provision",
+            "port": str(config.provision.port),
+            "device_id": identity.device_id,
+            "state": "enrolled" if identity.enrolled else "waiting for a technician",
+        }
+
+    return agent, snapshot
+
+
+def _answers(layout: DataLayout, service: str) -> Callable[[], str]:
+    """A self-test: the service answers on its status socket."""
+
+    def check() -> str:
+        if ask(layout.root, service) is None:
+            raise CheckFailed(f"{service} does not answer: `systemctl status wayside-{service}`")
+        return f"{service} answers"
+
+    return check
+
+
+def _facts(layout: DataLayout) -> dict[str, object]:
+    """What the technician's `status` shows: counters and states, never a text."""
+    return {service: ask(layout.root, service) for service in ("eye", "sync")}

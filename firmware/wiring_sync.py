@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Composes the sync service: the wire to the office, the pull service, and nothing that could open a read."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from firmware.clock import DeviceClock, TimeOffer, write_offer
+from firmware.config import DeviceConfig
+from firmware.status import ask
+from firmware.wiring import (
+    LIST_BOX,
+    enrolled,
+    offer_path,
+    open_keyring,
+    open_service_watchdog,
+    retention_policy,
+)
+from storage.audit import AuditLog
+from storage.layout import DataLayout
+from storage.recovery import list_segments
+from storage.retention import expired_epochs
+from storage.spool import Spool
+from sync.agent import AgentConfig, AgentHooks, SyncAgent
+from sync.budget import BudgetLimits
+from sync.certificates import load_public_key
+from sync.hotlists.store import ListStore
+from sync.pull import PullService, TlsFiles
+from sync.transport import HttpsTransport
+
+TICK_S = 1.0
+STOP_WAIT_S = 10.0
+MB = 1_000_000
+
+log = structlog.get_logger(__name__)
+
+
+class SyncParts:
+    """The agent and the pull service of an enrolled device. Opens the keyring read-only: shares, never keys."""
+
+    def __init__(self, config: DeviceConfig) -> None:
+        self.config = config
+        self.layout = DataLayout(config.data_dir)
+        who = enrolled(self.layout)
+        self.device_id = who.identity.device_id
+        self.clock = DeviceClock(self.layout.root / "clock.json")
+        self.keyring = open_keyring(self.layout, read_only=True)
+        self.audit = AuditLog.open(self.layout.audit, who.identity.key)
+        self.hits = Spool.open(self.layout.hits_spool)
+        self.receipts = Spool.open(self.layout.receipts_spool)
+        self._policy = retention_policy(who.bundle)
+        files = who.identity.tls_files()
+        self._transport = HttpsTransport(who.bundle.office_url, files.certificate, files.key, files.ca)
+        self.agent = SyncAgent(
+            self._agent_config(),
+            self._transport,
+            self.hits,
+            ListStore(self.layout.lists, self.keyring.box(LIST_BOX)),
+            list_keys=[load_public_key(pem) for pem in who.bundle.list_keys],
+            receipts=self.receipts,
+            hooks=self._hooks(),
+        )
+        self.pull = PullService(
+            config.sync.pull_bind,
+            config.sync.pull_port,
+            TlsFiles(files.certificate, files.key, files.ca),
+            self.layout.store,
+            self.keyring.peek,
+            self._audited,
+            device_id=self.device_id,
+            in_retention=self._in_retention,
+        )
+        self._watchdog = open_service_watchdog()
+
+    def _agent_config(self) -> AgentConfig:
+        sync = self.config.sync
+        return AgentConfig(
+            device_id=self.device_id,
+            boot_id=uuid.uuid4().hex,
+            software=metadata.version("wayside"),
+            poll_s=sync.upload_s,
+            heartbeat_s=sync.heartbeat_s,
+            lists_s=sync.lists_s,
+            budget=BudgetLimits(day_bytes=int(sync.daily_budget_mb * MB)),
+            budget_path=self.layout.root / "budget.json",
+        )
+
+    def _hooks(self) -> AgentHooks:
+        return AgentHooks(
+            alarm=self._audited,
+            office_time=self._office_time,
+            health=self._health,
+            find_segment=self._find_segment,
+        )
+
+    def _in_retention(self, epoch: int) -> bool:
+        """A share past its time is not handed out, even where its deletion is still to come."""
+        return not expired_epochs([epoch], self.clock.evidence(), self._policy)
+
+    def _audited(self, event: str, fields: Mapping[str, Any]) -> None:
+        self.audit.append(event, fields, at_us=self.clock.now_us())
+
+    def _office_time(self, at_us: int, uncertainty_us: int) -> None:
+        write_offer(offer_path(self.layout), TimeOffer("office", at_us, time.monotonic_ns(), uncertainty_us))
+
+    def _health(self) -> Mapping[str, Any]:
+        """Health for the heartbeat: counters and states of the eye, what waits, what was seen and not read."""
+        eye = ask(self.layout.root, "eye") or {}
+        ledger = eye.get("ledger")
+        plain = {k: v for k, v in eye.items() if isinstance(v, bool | int | float | str)}
+        return {
+            "waiting": {"hits": self.hits.count(), "receipts": self.receipts.count()},
+            "counters": dict(ledger) if isinstance(ledger, dict) else {},
+            "health": plain or {"eye": "not running"},
+            "problems": () if eye else ("the eye does not answer",),
+        }
+
+    def _find_segment(self, segment_id: str) -> Path | None:
+        found = (info.path for info in list_segments(self.layout.store) if info.segment_id == segment_id)
+        return next(found, None)
+
+    @property
+    def pull_port(self) -> int:
+        """Where the pull service listens."""
+        return self.pull.port
+
+    def run(self, stop: threading.Event) -> None:
+        """Runs agent and pull service until stopped; ends when the agent's thread dies."""
+        self.pull.start()
+        agent = threading.Thread(
+            target=self.agent.run, args=(stop, self.clock.now_us), name="agent", daemon=True
+        )
+        agent.start()
+        while agent.is_alive():
+            self._watchdog.feed()
+            agent.join(TICK_S)
+
+    def close(self) -> None:
+        """Closes the port and the connection."""
+        self.pull.stop()
+        self._transport.close()
+        self._watchdog.close()
+
+    def status(self) -> dict[str, object]:
+        """For the status socket."""
+        status = self.agent.status
+        return {
+            "service": "sync",
+            "link": status.halted or ("up" if status.link_up else "down"),
+            "last_contact_us": status.last_contact_us,
+            "waiting": self.hits.count(),
+            "uploaded": status.hits_sent,
+            "set_aside": status.hits_set_aside,
+            "receipts_waiting": self.receipts.count(),
+            "lists": status.lists_installed,
+            "list_problems": [reason for _, reason in status.list_problems],
+            "pull_port": self.pull.port,
+            "last_error": status.last_error,
+        }

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The reader: corners on the full-resolution picture -> text with probabilities."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from inference.decode import ALPHABET, Probabilities, decode, softmax
+from inference.preprocess import Grey, normalise, rectify
+from inference.rectify import rows_of, sharpness
+from inference.runtime import Net, by_shape
+from inference.types import Corners, Decoded
+
+STEPS: Final = 36  # time steps of the reader's output
+
+
+def read(net: Net, grey: Grey, corners: Corners, temperature: float = 1.0) -> tuple[Decoded, float]:
+    """(H, W) and corners (4, 2) px -> what the plate says, and the sharpness of what was read."""
+    crop = normalise(rectify(grey, corners))
+    return decode(probabilities(net, crop, temperature)), sharpness(crop)
+
+
+def read_rows(net: Net, grey: Grey, corners: Corners, temperature: float = 1.0) -> Decoded:
+    """The same for a plate with two rows: each is read by itself, the upper one first."""
+    upper, lower = (
+        decode(probabilities(net, normalise(rectify(grey, row)), temperature)) for row in rows_of(corners)
+    )
+    return Decoded(
+        text=upper.text + lower.text,
+        confidence=upper.confidence * lower.confidence,
+        chars=upper.chars + lower.chars,
+    )
+
+
+def probabilities(net: Net, crop: Grey, temperature: float) -> Probabilities:
+    """Normalised (48, 144) crop -> (36, 37) class probabilities per time step."""
+    output = by_shape(net.run(crop), (1, STEPS, len(ALPHABET) + 1), net.name)
+    return softmax(output.values[0], temperature)

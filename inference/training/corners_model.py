@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+# mypy: disable-error-code="misc,unused-ignore"
+"""The corner net: 64 x 128 grey in, four corners and two flags out (about 0.11 M parameters)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+
+def conv(inputs: int, outputs: int, kernel: int, stride: int | tuple[int, int] = 1) -> nn.Sequential:
+    """Convolution, batch norm, ReLU6, keeping the size but for the stride."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU6(),
+    )
+
+
+class CornerNet(nn.Module):
+    """Input (n, 1, 64, 128) in 0..1; gives corners (n, 8), x and y of TL TR BR BL in 0..1, and flags (n, 2)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            conv(1, 16, 5, 2),
+            conv(16, 32, 3, 2),
+            conv(32, 32, 3),
+            conv(32, 48, 3, 2),
+            conv(48, 48, 3),
+            conv(48, 64, 3, 2),
+            conv(64, 16, 1),
+        )
+        self.hidden = nn.Linear(4 * 8 * 16, 64)
+        self.corners = nn.Linear(64, 8)
+        self.flag = nn.Linear(64, 2)
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """Corners and flag logits (is_plate, two_rows)."""
+        features = self.body((picture - 0.5) * 2).flatten(1)
+        features = nn.functional.relu6(self.hidden(features))
+        offsets: Tensor = self.corners(features)
+        flags: Tensor = self.flag(features)
+        return offsets + offsets.new_tensor([0.17, 0.17, 0.83, 0.17, 0.83, 0.83, 0.17, 0.83]), flags
+
+
+class CornerExport(nn.Module):
+    """The net as it is converted: NHWC input (1, 64, 128, 1) in 0..1, batch norms folded."""
+
+    def __init__(self, net: CornerNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """Corners (1, 8) and flags (1, 2)."""
+        corners, flags = self.net(picture.permute(0, 3, 1, 2))
+        return corners, flags
+
+
+def fold(module: nn.Module) -> nn.Module:
+    """Folds every convolution's batch norm into it, in place (evaluation mode only)."""
+    for child in module.modules():
+        if isinstance(child, nn.Sequential):
+            for i in range(len(child) - 1):
+                first, second = child[i], child[i + 1]
+                if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                    child[i] = fuse_conv_bn_eval(first, second)
+                    child[i + 1] = nn.Identity()
+    return module
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Trained numbers in `module`."""
+    return sum(p.numel() for p in module.parameters())
+
+
+class Ema:
+    """Running average of a net's weights and buffers."""
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.state = {k: v.detach().clone() for k, v in module.state_dict().items()}
+
+    def update(self, module: nn.Module, step: int) -> None:
+        """Moves the average; early steps follow faster."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for key, value in module.state_dict().items():
+                if value.dtype.is_floating_point:
+                    self.state[key].lerp_(value, 1 - decay)
+                else:
+                    self.state[key].copy_(value)

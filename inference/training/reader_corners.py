@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What nobody annotated on the real plates: the corner net's corners, and whether the text stands in two rows.
+
+Rows are decided by reading: the known text is scored on the plate as one row and unrolled as two.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inference.preprocess import normalise, rectify
+
+from . import corners_train, reader_train
+from .reader_data import Quad, rows_known, unroll_two_rows
+from .reader_model import ReaderNet, ctc_loss
+from .render_pool import load_grey, read_manifest, unit
+
+_DOUBT = 0.15  # of the loss a character: closer than this, the smaller aspect decides nothing
+
+
+def rows_by_reading(net: ReaderNet, grey: NDArray[np.uint8], corners: Quad, text: str) -> bool | None:
+    """Whether `text` is likelier in two rows than in one; None where the two are close."""
+    views = [rectify(grey, corners), unroll_two_rows(grey, corners)]
+    pictures = unit(np.stack([normalise(v) for v in views])[:, None])
+    with torch.no_grad():
+        logits = net(torch.from_numpy(pictures))
+        one, two = (float(ctc_loss(logits[i : i + 1], [text])) for i in (0, 1))
+    return None if abs(one - two) < _DOUBT else two < one
+
+
+def survey_crops(
+    data: Path, corners: Path, reader: Path, out: Path, manifest: str = "crops_train.jsonl"
+) -> None:
+    """Writes `out` (.npz): corners (n, 4, 2) px and two_rows (n,) -1 unknown, 0, 1 for every row of the manifest."""
+    corner_net, reader_net = corners_train.load_net(corners), reader_train.load_net(reader)
+    quads: list[Quad] = []
+    rows: list[int] = []
+    for row in read_manifest(data / manifest):
+        grey = load_grey(data / row["image"])
+        x0, y0, x1, y1 = row["box"]
+        quad, _, _ = corners_train.predict(corner_net, grey, (x0, y0, x1 - x0, y1 - y0))
+        quads.append(quad)
+        known = rows_known(str(row.get("country") or ""), (x1 - x0) / (y1 - y0))
+        text = str(row.get("text") or "")
+        if known is None and text and "?" not in text and len(text) < 12:
+            known = rows_by_reading(reader_net, grey, quad, text)
+        rows.append(-1 if known is None else int(known))
+    part = out.with_suffix(".part.npz")
+    np.savez(part, corners=np.stack(quads), two_rows=np.array(rows))
+    part.replace(out)
+
+
+def survey_streets(data: Path, corners: Path, reader: Path, out: Path) -> None:
+    """Writes `out` (.json): for plates of train.jsonl, "image#index" to two rows or not, where that is known."""
+    corner_net, reader_net = corners_train.load_net(corners), reader_train.load_net(reader)
+    found: dict[str, bool] = {}
+    for row in read_manifest(data / "train.jsonl"):
+        grey = None
+        for i, plate in enumerate(row["plates"]):
+            x0, y0, x1, y1 = plate["box"]
+            known = rows_known(str(plate.get("country") or ""), (x1 - x0) / (y1 - y0))
+            text = str(plate.get("text") or "")
+            if known is None and text and "?" not in text and len(text) < 12 and x1 - x0 > 30:
+                grey = load_grey(data / row["image"]) if grey is None else grey
+                quad, _, _ = corners_train.predict(corner_net, grey, (x0, y0, x1 - x0, y1 - y0))
+                known = rows_by_reading(reader_net, grey, quad, text)
+            if known is not None and text:
+                found[f"{row['image']}#{i}"] = known
+    out.write_text(json.dumps(found))

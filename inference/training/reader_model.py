@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+# mypy: disable-error-code="misc,unused-ignore"
+"""The reader: 48 x 144 grey in, 36 time steps of 36 characters and the CTC blank out (about 0.33 M parameters)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from .corners_model import conv
+
+ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+BLANK = len(ALPHABET)
+TIME_STEPS = 36
+
+
+class Context(nn.Module):
+    """Residual look to both sides: depthwise along time, then mixing of channels."""
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        padding = (0, 2 * dilation)
+        self.wide = nn.Conv2d(
+            channels, channels, (1, 5), 1, padding, (1, dilation), groups=channels, bias=False
+        )
+        self.mix = nn.Sequential(
+            nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU6()
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Same shape in and out."""
+        mixed: Tensor = features + self.mix(self.wide(features))
+        return mixed
+
+
+class ReaderNet(nn.Module):
+    """Input (n, 1, 48, 144) in 0..1; gives logits (n, 36, 37)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        collapse = nn.Sequential(
+            nn.Conv2d(96, 128, 3, 1, (0, 1), bias=False), nn.BatchNorm2d(128), nn.ReLU6()
+        )
+        self.body = nn.Sequential(
+            conv(1, 32, 5, 2),
+            conv(32, 48, 3, (2, 1)),
+            conv(48, 64, 3, 2),
+            conv(64, 96, 3),
+            conv(96, 96, 3, (2, 1)),
+            collapse,
+            Context(128, 1),
+            Context(128, 2),
+        )
+        self.head = nn.Conv2d(128, BLANK + 1, 1)
+        self.drop = nn.Dropout2d(0.05)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """Logits per time step, blank last."""
+        features = self.drop(self.body((picture - 0.5) * 2))
+        logits: Tensor = self.head(features).squeeze(2).transpose(1, 2)
+        return logits
+
+
+class ReaderExport(nn.Module):
+    """The net as it is converted: NHWC input (1, 48, 144, 1) in 0..1, batch norms folded."""
+
+    def __init__(self, net: ReaderNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """Logits (1, 36, 37)."""
+        logits: Tensor = self.net(picture.permute(0, 3, 1, 2))
+        return logits
+
+
+def encode(text: str) -> list[int]:
+    """Class numbers of a text; raises ValueError for a character outside the alphabet."""
+    return [ALPHABET.index(c) for c in text]
+
+
+def greedy(logits: NDArray[np.float32]) -> tuple[str, float]:
+    """Best path of logits (36, 37): the text, and the product of its characters' peak probabilities."""
+    shifted = np.exp(logits - logits.max(1, keepdims=True))
+    probability = shifted / shifted.sum(1, keepdims=True)
+    best = probability.argmax(1)
+    peaks: list[float] = []
+    text, last = "", BLANK
+    for step, number in enumerate(best):
+        if number != BLANK:
+            value = float(probability[step, number])
+            if number == last:
+                peaks[-1] = max(peaks[-1], value)
+            else:
+                text += ALPHABET[number]
+                peaks.append(value)
+        last = int(number)
+    return text, float(np.prod(peaks)) if peaks else 0.0
+
+
+def ctc_loss(logits: Tensor, texts: list[str]) -> Tensor:
+    """Mean CTC loss a character of logits (n, 36, 37)."""
+    targets = torch.tensor([c for text in texts for c in encode(text)], dtype=torch.long)
+    lengths = torch.tensor([len(text) for text in texts], dtype=torch.long)
+    steps = torch.full((len(texts),), logits.shape[1], dtype=torch.long)
+    scores = logits.transpose(0, 1).log_softmax(2)
+    return nn.functional.ctc_loss(scores, targets, steps, lengths, blank=BLANK, zero_infinity=True)

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training and export of the reader.
+
+The course: rendered plates only, easy ones first; then a share of real crops; one cosine over the whole time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inference.preprocess import normalise, rectify
+
+from .corners_model import fold
+from .corners_session import Session, weights
+from .reader_data import ReaderFeed, load_plates, unroll_two_rows
+from .reader_model import ReaderExport, ReaderNet, ctc_loss
+from .render_pool import fill_pool, unit
+
+SEED = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """When what is trained; shares are of the whole time, batches count from the start."""
+
+    rate: float = 1.5e-3
+    easy_batches: int = 1500  # of 32, frontal and sharp, or CTC stays on its plateau
+    easy_batch: int = 32
+    batch: int = 64
+    real_from: float = 0.22  # share of the time after which real crops join
+    real_share: float = 0.4
+    late_from: float = 0.75  # from here on more of them
+    late_share: float = 0.5
+    decay: float = 0.999
+
+
+_POOL_AT_LEAST = 8000  # scenes to have before training starts
+_REFRESH_STEPS = 800  # after which other shards are loaded
+
+
+def real_share(course: Course, progress: float) -> float:
+    """The share of real crops at `progress` (0..1) of the time."""
+    if progress < course.real_from:
+        return 0.0
+    return course.real_share if progress < course.late_from else course.late_share
+
+
+def next_batch(
+    feed: ReaderFeed, course: Course, step: int, progress: float
+) -> tuple[NDArray[np.float32], list[str]]:
+    """The batch that the course wants at `step` and `progress`: pictures and texts."""
+    if step < course.easy_batches:
+        return feed.batch(course.easy_batch, 0.0, step / course.easy_batches)
+    return feed.batch(course.batch, real_share(course, progress))
+
+
+def train(data: Path, work: Path, minutes: float, device: str = "cpu", course: Course | None = None) -> Path:
+    """Trains for `minutes` (those of an interrupted run count); returns the checkpoint `work/reader.pt`.
+
+    `work/real_corners.npz` (see reader_corners.survey_crops) lets most real crops be rectified by the corner net;
+    it may appear while the training runs.
+    """
+    course = course or Course()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    torch.manual_seed(SEED)
+    pool, extra = work / "pool", work / "real_corners.npz"
+    fill_pool(data, pool, _POOL_AT_LEAST, SEED)
+    surveyed = extra.exists()
+    feed = ReaderFeed(pool, load_plates(data, "crops_train.jsonl", extra), SEED)
+    net = ReaderNet().to(device, memory_format=torch.channels_last)
+    session = Session(net, work / "reader.pt", minutes, course.rate, course.decay, device)
+    if session.step > course.easy_batches:
+        feed.refresh()
+    while session.progress < 1:
+        pictures, texts = next_batch(feed, course, session.step, session.progress)
+        logits = net(torch.from_numpy(pictures).to(device, memory_format=torch.channels_last))
+        session.learn(ctc_loss(logits.cpu(), texts))
+        late = session.step > course.easy_batches and session.step % _REFRESH_STEPS == 0
+        if session.step == course.easy_batches or late:
+            feed.refresh()
+            if extra.exists() and not surveyed:
+                surveyed = True
+                feed.use(load_plates(data, "crops_train.jsonl", extra))
+    session.keep()
+    return session.checkpoint
+
+
+def load_net(checkpoint: Path) -> ReaderNet:
+    """The averaged net of a checkpoint (or of a bare state_dict), ready to evaluate."""
+    net = ReaderNet()
+    net.load_state_dict(weights(checkpoint))
+    net.eval()
+    return net
+
+
+def calibration_crops(data: Path, count: int, seed: int = SEED) -> list[NDArray[np.float32]]:
+    """Normalised real training crops (1, 48, 144, 1), 0..1."""
+    rng = np.random.default_rng(seed)
+    plates = load_plates(data, "crops_train.jsonl")
+    crops = []
+    for i in rng.choice(len(plates), min(count, len(plates)), replace=False):
+        plate = plates[int(i)]
+        crop = unroll_two_rows(plate.grey, plate.box) if plate.two_rows else rectify(plate.grey, plate.box)
+        crops.append(unit(normalise(crop))[None, :, :, None])
+    return crops
+
+
+def export(checkpoint: Path, out: Path, data: Path = Path("../shared/data")) -> None:
+    """Converts a checkpoint to int8 TFLite, calibrated on real crops of `data`."""
+    from .convert import export_int8
+
+    module = ReaderExport(load_net(checkpoint))
+    fold(module)
+    export_int8(module.eval(), (1, 48, 144, 1), calibration_crops(data, 300), out)

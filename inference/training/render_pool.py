@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A pool of rendered scenes on disk, filled by one background process while the trainings draw from it.
+
+`python -m inference.training.render_pool DATA POOL --scenes N` writes shards (one .npz file each, atomically);
+the first ones are easy, later ones as hard as the road.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .glyphs_dies import die_cabinet
+from .render import Kit, draw_plate
+from .render_scene import Scene, make_scene, wipe_serial
+
+SHARD_SCENES = 2000
+EASY_SHARDS = 3  # shards over which hardness rises from 0.25 to 1
+_TEXT_BYTES = 12
+_STREETS = 500  # street pictures held in memory at once
+_DESIGNS = 1200
+_FONT_FOLDER = Path("/usr/share/fonts/truetype/dejavu")  # optional: variety only
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Arrays of n scenes: images (n, 128, 256) uint8, corners (n, 4, 2), texts (n,) str, two_rows (n,) bool."""
+
+    images: NDArray[np.uint8]
+    corners: NDArray[np.float32]
+    texts: NDArray[np.str_]
+    two_rows: NDArray[np.bool_]
+
+
+def read_manifest(path: Path) -> list[dict[str, Any]]:
+    """The JSON objects of a manifest, one a line."""
+    return [json.loads(line) for line in path.read_text().splitlines() if line]
+
+
+def load_grey(path: Path) -> NDArray[np.uint8]:
+    """A picture as grey uint8; raises FileNotFoundError if it can't be read."""
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise FileNotFoundError(path)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
+
+
+def unit(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Grey levels 0..255 as floats 0..1, same shape."""
+    return np.asarray(pictures.astype(np.float32) / np.float32(255), np.float32)
+
+
+def load_kit(data: Path, rng: np.random.Generator, dies: int = 160) -> Kit:
+    """Die sets and wiped backgrounds; fonts join in where the machine has them."""
+    fonts = sorted(_FONT_FOLDER.glob("DejaVuSans*-Bold.ttf"))
+    rows = read_manifest(data / "designs.jsonl")
+    chosen = rng.choice(len(rows), min(_DESIGNS, len(rows)), replace=False)
+    designs = [wipe_serial(load_grey(data / rows[int(i)]["image"])) for i in chosen]
+    return Kit(die_cabinet(rng, dies, fonts), designs)
+
+
+def load_streets(data: Path, rng: np.random.Generator, count: int = _STREETS) -> list[NDArray[np.uint8]]:
+    """Grey pictures to stand behind plates, from the training images only."""
+    rows = read_manifest(data / "train.jsonl")
+    chosen = rng.choice(len(rows), min(count, len(rows)), replace=False)
+    return [load_grey(data / rows[int(i)]["image"]) for i in chosen]
+
+
+def save_shard(path: Path, scenes: list[Scene]) -> None:
+    """Writes the scenes beside `path` first and renames, so that a reader never sees half a shard."""
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        np.savez(
+            file,
+            images=np.stack([s.image for s in scenes]),
+            corners=np.stack([s.corners for s in scenes]),
+            texts=np.array([s.text for s in scenes], dtype=f"U{_TEXT_BYTES}"),
+            two_rows=np.array([s.two_rows for s in scenes]),
+        )
+    part.replace(path)
+
+
+def load_shard(path: Path) -> Shard:
+    """One shard as written by save_shard."""
+    with np.load(path) as file:
+        return Shard(file["images"], file["corners"], file["texts"], file["two_rows"])
+
+
+def fill_pool(data: Path, pool: Path, scenes: int, seed: int) -> None:
+    """Writes shards until the pool holds `scenes`; picks up where an earlier run stopped."""
+    pool.mkdir(parents=True, exist_ok=True)
+    for number in range(len(list(pool.glob("shard_*.npz"))), -(-scenes // SHARD_SCENES)):
+        rng = np.random.default_rng((seed, number))
+        if number % 8 == 0 or "kit" not in locals():
+            kit, streets = load_kit(data, rng), load_streets(data, rng)
+        made = []
+        for i in range(SHARD_SCENES):
+            level = min(1.0, 0.25 + 0.75 * (number + i / SHARD_SCENES) / EASY_SHARDS)
+            street = streets[int(rng.integers(len(streets)))]
+            made.append(make_scene(rng, draw_plate(rng, kit), street, level))
+        save_shard(pool / f"shard_{number:04d}.npz", made)
+
+
+def main() -> None:
+    """Command line of the generator."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("pool", type=Path)
+    parser.add_argument("--scenes", type=int, default=80_000)
+    parser.add_argument("--seed", type=int, default=11)
+    args = parser.parse_args()
+    cv2.setNumThreads(1)
+    fill_pool(args.data, args.pool, args.scenes, args.seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The outbox: one file an item, a folder a state; several processes, no shared index, safe from kill -9.
+
+    tmp/         being written
+    pending/     waits for the office, named by its id
+    done/        empty markers of acknowledged ids, kept for a while so that nothing is put twice
+    quarantine/  refused for good by the office or damaged; kept until a person decides
+    attempts/    how often an item was tried; advisory
+
+put: temp file, fsync, hard link into pending/ (sole commit point; fails when the id is there), fsync pending/.
+ack: marker into done/, fsync done/ (sole commit point), then the item is removed; a crash in between leaves
+both, and the item no longer counts as pending.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from storage.atomic import make_folder
+from storage.errors import (
+    BadIdError,
+    DiskFullError,
+    ItemDamagedError,
+    ItemMissingError,
+    SpoolFullError,
+    TooLargeError,
+    WriteFailedError,
+)
+from storage.files import OS_FILES, Files, write_all
+from storage.primitives import canonical_json
+from storage.types import is_id
+
+MAGIC = b"WAYSPOOL"
+MAX_HEADER_BYTES = 1024
+_HEADER_AT = len(MAGIC) + 2
+_FULL_ERRNOS = {28, 122}  # ENOSPC, EDQUOT
+_STATES = ("tmp", "pending", "done", "quarantine", "attempts")
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolLimits:
+    """Bounds of an outbox."""
+
+    max_item_bytes: int = 4 << 20
+    max_items: int = 20_000  # waiting
+    max_reason_chars: int = 200
+    done_keep_s: int = 7 * 86_400  # how long an acknowledged id is remembered
+    stale_temp_s: int = 3_600  # a temp file older than this is of a dead process
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolItem:
+    """An item that waits; `size` in bytes of its body."""
+
+    id: str
+    kind: str
+    size: int
+    queued_us: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedItem:
+    """An item that was set aside, and why."""
+
+    id: str
+    reason: str
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+class Spool:
+    """An outbox folder; every method may be called from any process."""
+
+    def __init__(self, folder: Path, limits: SpoolLimits, now_us: Callable[[], int], files: Files) -> None:
+        self._folders = {state: folder / state for state in _STATES}
+        self._limits = limits
+        self._now_us = now_us
+        self._files = files
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        limits: SpoolLimits = SpoolLimits(),
+        *,
+        now_us: Callable[[], int] = _now_us,
+        files: Files = OS_FILES,
+    ) -> Spool:
+        """Open, make folders when absent, and clear what crashes left; raises WriteFailedError."""
+        spool = cls(folder, limits, now_us, files)
+        with _translated(folder):
+            for path in spool._folders.values():
+                make_folder(path)
+            spool._clear_leftovers()
+        return spool
+
+    def put(self, item_id: str, body: bytes, *, kind: str) -> bool:
+        """Queue a body, durable on return; False when this id already waits, was set aside or acknowledged.
+
+        Raises BadIdError, TooLargeError, SpoolFullError, DiskFullError or WriteFailedError.
+        """
+        self._check(item_id, kind)
+        if len(body) > self._limits.max_item_bytes:
+            raise TooLargeError(f"item is over {self._limits.max_item_bytes} bytes: split it")
+        if any(self._path(state, item_id).exists() for state in ("done", "pending", "quarantine")):
+            return False
+        waiting = self.count()
+        if waiting >= self._limits.max_items:
+            raise SpoolFullError(f"{waiting} items wait already: restore the link to the office")
+        with _translated(self._path("pending", item_id)):
+            return self._put(item_id, body, kind)
+
+    def pending(self, limit: int = 100) -> list[SpoolItem]:
+        """The oldest waiting items, at most `limit`; damaged ones move to quarantine."""
+        found: list[SpoolItem] = []
+        for path in self._oldest_first():
+            if len(found) >= limit:
+                break
+            with contextlib.suppress(ItemMissingError, ItemDamagedError):
+                found.append(self._describe(path.name))
+        return found
+
+    def count(self) -> int:
+        """How many items wait."""
+        return sum(1 for _ in self._waiting())
+
+    def read(self, item_id: str) -> bytes:
+        """Body of a waiting item; raises ItemMissingError, or ItemDamagedError once it is in quarantine."""
+        self._check(item_id, "read")
+        header, body = self._load(item_id)
+        if hashlib.sha256(body).hexdigest() != header["sha256"]:
+            self._set_aside(item_id, "checksum differs")
+            raise ItemDamagedError(f"item {item_id} does not match its checksum: see quarantine")
+        return body
+
+    def ack(self, item_id: str) -> None:
+        """The office has it: forget the item, remember its id. A second call does nothing."""
+        self._check(item_id, "ack")
+        with _translated(self._path("done", item_id)):
+            self._touch(self._path("done", item_id))
+            self._files.fsync_dir(self._folders["done"])
+            self._remove(item_id)
+
+    def failed(self, item_id: str, reason: str, *, permanent: bool = False) -> None:
+        """Note a failed try; a permanent one moves the item to quarantine. Raises ItemMissingError."""
+        self._check(item_id, "failed")
+        reason = reason[: self._limits.max_reason_chars]
+        if not self._path("pending", item_id).exists():
+            raise ItemMissingError(f"item {item_id} does not wait")
+        with _translated(self._path("attempts", item_id)):
+            if permanent:
+                self._set_aside(item_id, reason)
+            else:
+                self._write_attempts(item_id, self._attempts(item_id)[0] + 1, reason)
+
+    def quarantined(self) -> list[QuarantinedItem]:
+        """Items that were set aside, by id."""
+        names = sorted(path.name for path in self._folders["quarantine"].iterdir())
+        return [QuarantinedItem(name, self._attempts(name)[1]) for name in names]
+
+    def requeue(self, item_id: str) -> None:
+        """Let an item of the quarantine wait again; raises ItemMissingError."""
+        self._check(item_id, "requeue")
+        self._move(item_id, "quarantine", "pending")
+
+    def _put(self, item_id: str, body: bytes, kind: str) -> bool:
+        queued_us = self._now_us()
+        digest = hashlib.sha256(body).hexdigest()
+        header = canonical_json(
+            {"id": item_id, "kind": kind, "queued_us": queued_us, "sha256": digest, "size": len(body)}
+        )
+        temp = self._folders["tmp"] / secrets.token_hex(8)
+        fd = self._files.create(temp)
+        try:
+            write_all(self._files, fd, MAGIC + len(header).to_bytes(2, "big") + header + body)
+            self._files.fsync(fd)
+            self._files.link(temp, self._path("pending", item_id))
+        except FileExistsError:
+            return False
+        finally:
+            self._files.close(fd)
+            with contextlib.suppress(OSError):
+                self._files.unlink(temp)
+        self._files.fsync_dir(self._folders["pending"])
+        return True
+
+    def _describe(self, item_id: str) -> SpoolItem:
+        header, body = self._load(item_id)
+        return SpoolItem(item_id, header["kind"], len(body), header["queued_us"], self._attempts(item_id)[0])
+
+    def _load(self, item_id: str) -> tuple[dict[str, Any], bytes]:
+        if self._path("done", item_id).exists():
+            raise ItemMissingError(f"item {item_id} was acknowledged")
+        try:
+            with self._path("pending", item_id).open("rb") as file:
+                data = file.read(_HEADER_AT + MAX_HEADER_BYTES + self._limits.max_item_bytes)
+        except FileNotFoundError as error:
+            raise ItemMissingError(f"item {item_id} does not wait") from error
+        except OSError as error:
+            raise WriteFailedError(f"cannot read item {item_id}: check the disk") from error
+        parsed = _parse(data, item_id)
+        if parsed is None:
+            self._set_aside(item_id, "damaged file")
+            raise ItemDamagedError(f"item {item_id} is damaged: see quarantine")
+        return parsed
+
+    def _waiting(self) -> Iterator[Path]:
+        done = {path.name for path in self._folders["done"].iterdir()}
+        return (path for path in self._folders["pending"].iterdir() if path.name not in done)
+
+    def _oldest_first(self) -> list[Path]:
+        ages = []
+        for path in self._waiting():
+            with contextlib.suppress(FileNotFoundError):
+                ages.append((path.stat().st_mtime_ns, path.name, path))
+        return [path for _, _, path in sorted(ages)]
+
+    def _attempts(self, item_id: str) -> tuple[int, str]:
+        try:
+            value = json.loads(self._path("attempts", item_id).read_bytes())
+            return int(value["attempts"]), str(value["reason"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0, ""
+
+    def _write_attempts(self, item_id: str, attempts: int, reason: str) -> None:
+        """Not synced: losing a count costs nothing, syncing it would cost flash."""
+        temp = self._folders["tmp"] / secrets.token_hex(8)
+        temp.write_bytes(canonical_json({"attempts": attempts, "reason": reason}))
+        self._files.replace(temp, self._path("attempts", item_id))
+
+    def _set_aside(self, item_id: str, reason: str) -> None:
+        self._write_attempts(item_id, self._attempts(item_id)[0] + 1, reason)
+        with contextlib.suppress(ItemMissingError):
+            self._move(item_id, "pending", "quarantine")
+
+    def _move(self, item_id: str, source: str, target: str) -> None:
+        try:
+            with _translated(self._path(target, item_id)):
+                self._files.replace(self._path(source, item_id), self._path(target, item_id))
+                self._files.fsync_dir(self._folders[target])
+                self._files.fsync_dir(self._folders[source])
+        except FileNotFoundError as error:
+            raise ItemMissingError(f"item {item_id} is not in {source}") from error
+
+    def _remove(self, item_id: str) -> None:
+        self._files.unlink(self._path("pending", item_id))
+        self._files.unlink(self._path("attempts", item_id))
+        self._files.fsync_dir(self._folders["pending"])
+
+    def _touch(self, path: Path) -> None:
+        with contextlib.suppress(FileExistsError):
+            self._files.close(self._files.create(path))
+
+    def _clear_leftovers(self) -> None:
+        now_s = self._now_us() / 1e6
+        for path in self._folders["tmp"].iterdir():
+            self._unlink_older(path, now_s - self._limits.stale_temp_s)
+        for path in self._folders["done"].iterdir():
+            if self._path("pending", path.name).exists():
+                self._remove(path.name)
+            self._unlink_older(path, now_s - self._limits.done_keep_s)
+
+    def _unlink_older(self, path: Path, than_s: float) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime < than_s:
+                self._files.unlink(path)
+
+    def _check(self, item_id: str, kind: str) -> None:
+        if not (is_id(item_id) and is_id(kind)):
+            raise BadIdError("an item's id and kind are 1 to 64 of a-z, 0-9 and '-'")
+
+    def _path(self, state: str, item_id: str) -> Path:
+        return self._folders[state] / item_id
+
+
+@contextlib.contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """OSError to DiskFullError or WriteFailedError; FileNotFoundError is let through."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        kind = DiskFullError if error.errno in _FULL_ERRNOS else WriteFailedError
+        raise kind(f"cannot write {path}: check the disk") from error
+
+
+def _parse(data: bytes, item_id: str) -> tuple[dict[str, Any], bytes] | None:
+    """Header and body of an item's file, or None when it is no whole item of this id."""
+    size = int.from_bytes(data[len(MAGIC) : _HEADER_AT], "big")
+    if data[: len(MAGIC)] != MAGIC or size > MAX_HEADER_BYTES:
+        return None
+    body = data[_HEADER_AT + size :]
+    try:
+        header = json.loads(data[_HEADER_AT : _HEADER_AT + size])
+        types = (str, str, int, str, int)
+        names = ("id", "kind", "queued_us", "sha256", "size")
+        sound = all(type(header[name]) is kind for name, kind in zip(names, types, strict=True))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return (header, body) if sound and header["id"] == item_id and header["size"] == len(body) else None

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The wire: record formats, hot lists and matching, uploads, and the device's pull service."""

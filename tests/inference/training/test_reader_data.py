@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The reader's crops: two rows unrolled, jitter within reason, shares and weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inference.training.glyphs_dies import random_dies
+from inference.training.reader_data import (
+    ReaderFeed,
+    RealPlate,
+    box_quad,
+    jitter,
+    rows_known,
+    tone,
+    unroll_two_rows,
+)
+from inference.training.render import Kit, draw_plate
+from inference.training.render_pool import save_shard
+from inference.training.render_scene import make_scene
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(6)
+
+
+def test_unrolling_puts_the_upper_row_left() -> None:
+    grey = np.full((100, 200), 30, np.uint8)
+    grey[50:] = 220
+    crop = unroll_two_rows(grey, box_quad([0, 0, 200, 100]))
+    assert crop.shape == (48, 144)
+    assert crop[10:38, 8:64].max() < 60
+    assert crop[10:38, 80:136].min() > 190
+
+
+def test_no_jitter_leaves_the_quad(rng: np.random.Generator) -> None:
+    quad = box_quad([10, 20, 110, 60])
+    assert np.allclose(jitter(rng, quad, 0.0), quad)
+
+
+def test_jitter_moves_corners_by_a_few_percent(rng: np.random.Generator) -> None:
+    quad = box_quad([0, 0, 100, 50])
+    moved = np.stack([jitter(rng, quad, 1.0) for _ in range(300)]) - quad
+    assert 1.0 < moved[..., 0].std() < 8.0
+    assert 0.5 < moved[..., 1].std() < 6.0
+
+
+@pytest.mark.parametrize(
+    ("country", "aspect", "expected"),
+    [("US", 1.2, False), ("PK", 1.5, None), ("GB", 4.5, False), ("", 1.3, None)],
+)
+def test_two_rows_are_ruled_out_by_country_or_aspect(
+    country: str, aspect: float, expected: bool | None
+) -> None:
+    assert rows_known(country, aspect) is expected
+
+
+def test_tone_keeps_shape_and_type(rng: np.random.Generator) -> None:
+    for _ in range(40):
+        crop = tone(rng, rng.integers(0, 255, (48, 144)).astype(np.uint8))
+        assert crop.shape == (48, 144)
+        assert crop.dtype == np.uint8
+
+
+def test_a_batch_mixes_rendered_and_real(tmp_path: Path, rng: np.random.Generator) -> None:
+    kit = Kit([random_dies(rng)], [])
+    street = rng.integers(0, 255, (300, 400)).astype(np.uint8)
+    for number in range(3):
+        scenes = [make_scene(rng, draw_plate(rng, kit), street) for _ in range(4)]
+        save_shard(tmp_path / f"shard_{number:04d}.npz", scenes)
+    grey = rng.integers(0, 255, (60, 120)).astype(np.uint8)
+    quad = box_quad([10, 10, 110, 50])
+    plates = [
+        RealPlate(grey, quad, None, "REAL1", "US", "clear", False, "", 100.0),
+        RealPlate(grey, quad, None, "UNSURE", "PK", "clear", None, "", 100.0),
+    ]
+    feed = ReaderFeed(tmp_path, plates, 1)
+    pictures, texts = feed.batch(16, 0.5)
+    assert pictures.shape == (16, 1, 48, 144)
+    assert "REAL1" in texts
+    assert "UNSURE" not in texts
+    assert set(feed.batch(8, 1.0)[1]) == {"REAL1"}

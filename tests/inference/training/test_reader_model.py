@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The reader and corner nets: shapes, sizes, folding, decoding (needs PyTorch)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from inference.training.corners_model import CornerExport, CornerNet, Ema, fold, parameter_count  # noqa: E402
+from inference.training.corners_session import rate_at  # noqa: E402
+from inference.training.reader_model import (  # noqa: E402
+    BLANK,
+    TIME_STEPS,
+    ReaderExport,
+    ReaderNet,
+    ctc_loss,
+    encode,
+    greedy,
+)
+from inference.training.reader_train import Course, real_share  # noqa: E402
+
+
+def _logits(path: list[int]) -> np.ndarray:
+    logits = np.zeros((TIME_STEPS, BLANK + 1), np.float32)
+    logits[np.arange(TIME_STEPS), [*path, *[BLANK] * (TIME_STEPS - len(path))]] = 10
+    return logits
+
+
+def test_shapes_and_sizes() -> None:
+    reader, corners = ReaderNet().eval(), CornerNet().eval()
+    assert reader(torch.zeros(2, 1, 48, 144)).shape == (2, TIME_STEPS, BLANK + 1)
+    points, flags = corners(torch.zeros(2, 1, 64, 128))
+    assert points.shape == (2, 8)
+    assert flags.shape == (2, 2)
+    assert 250_000 < parameter_count(reader) < 500_000
+    assert 60_000 < parameter_count(corners) < 120_000
+
+
+@pytest.mark.parametrize(
+    ("module", "net", "shape"),
+    [(ReaderExport, ReaderNet, (1, 48, 144, 1)), (CornerExport, CornerNet, (1, 64, 128, 1))],
+)
+def test_folding_batch_norms_changes_nothing(module: type, net: type, shape: tuple[int, ...]) -> None:
+    torch.manual_seed(1)
+    export = module(net().eval()).eval()
+    picture = torch.rand(shape)
+    before = export(picture)
+    after = fold(export)(picture)
+    for a, b in zip(torch.atleast_1d(before), torch.atleast_1d(after), strict=True):
+        assert torch.allclose(a, b, atol=1e-4)
+
+
+def test_greedy_merges_repeats_and_drops_blanks() -> None:
+    a, b = encode("A7")
+    text, confidence = greedy(_logits([a, a, BLANK, a, b, b]))
+    assert text == "AA7"
+    assert confidence > 0.95
+
+
+def test_greedy_of_blanks_is_empty() -> None:
+    assert greedy(_logits([])) == ("", 0.0)
+
+
+def test_the_loss_is_low_for_the_right_text_only() -> None:
+    logits = torch.from_numpy(_logits(encode("WAY51DE"))[None])
+    assert ctc_loss(logits, ["WAY51DE"]) < 0.1
+    assert ctc_loss(logits, ["WAY51DX"]) > 1
+
+
+def test_real_crops_join_after_the_easy_part() -> None:
+    shares = [real_share(Course(), p) for p in (0.0, 0.5, 0.9)]
+    assert shares == [0.0, 0.4, 0.5]
+
+
+def test_the_rate_warms_up_and_falls() -> None:
+    assert rate_at(0.0, 0, 1.0) < 0.01
+    assert rate_at(0.0, 500, 1.0) == pytest.approx(1.0)
+    assert rate_at(1.0, 9000, 1.0) == pytest.approx(0.01)
+
+
+def test_the_average_follows_the_weights() -> None:
+    net = CornerNet()
+    ema = Ema(net, 0.5)
+    with torch.no_grad():
+        net.flag.bias += 1
+    before = ema.state["flag.bias"].clone()
+    ema.update(net, 1000)
+    assert torch.allclose(ema.state["flag.bias"], (before + net.flag.bias) / 2)

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rendered plates and scenes: shapes, ranges, corners, and that the ink is where the text says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inference.training.glyphs import CHARACTERS, DieStyle, strokes_of
+from inference.training.glyphs_dies import MASK_HEIGHT, random_dies, random_style, strike
+from inference.training.render import Kit, draw_plate
+from inference.training.render_pool import load_shard, save_shard
+from inference.training.render_scene import SCENE_SHAPE, make_scene, plate_quad, wipe_serial
+
+REGIONS = ("us", "eu", "uk", "br", "mid", "india", "pakistan", "two_row")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(4)
+
+
+@pytest.fixture(scope="module")
+def kit() -> Kit:
+    rng = np.random.default_rng(5)
+    return Kit([random_dies(rng) for _ in range(3)], [rng.integers(0, 255, (120, 240)).astype(np.uint8)])
+
+
+@pytest.mark.parametrize("character", CHARACTERS)
+def test_strokes_stay_in_the_unit_box(rng: np.random.Generator, character: str) -> None:
+    points = np.concatenate(strokes_of(character, random_style(rng)))
+    assert points.min() >= -0.05
+    assert points.max() <= 1.05
+
+
+def test_glyphs_of_one_style_differ_but_for_o_and_zero() -> None:
+    masks = {
+        c: strike(c, DieStyle(), 0.5, 0.12, flat=False, proportional=False).tobytes() for c in CHARACTERS
+    }
+    assert len(set(masks.values())) == len(CHARACTERS) - 1
+    assert masks["O"] == masks["0"]
+
+
+def test_a_slashed_zero_differs_from_o() -> None:
+    style = DieStyle(zero="slash")
+    zero, letter = (strike(c, style, 0.5, 0.12, flat=False, proportional=False) for c in "0O")
+    assert zero.shape[0] == MASK_HEIGHT
+    assert not np.array_equal(zero, letter)
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_a_plate_has_text_contrast_and_range(rng: np.random.Generator, kit: Kit, region: str) -> None:
+    plate = draw_plate(rng, kit, region)
+    assert plate.text
+    assert plate.two_rows == (region == "two_row")
+    assert plate.grey.dtype == np.float32
+    assert 0 <= plate.grey.min() < plate.grey.max() <= 1
+
+
+def test_the_same_seed_draws_the_same_plate(kit: Kit) -> None:
+    first, second = (draw_plate(np.random.default_rng(9), kit) for _ in range(2))
+    assert first.text == second.text
+    assert np.array_equal(first.grey, second.grey)
+
+
+def test_a_quad_keeps_its_orientation(rng: np.random.Generator) -> None:
+    for _ in range(200):
+        tl, tr, br, bl = plate_quad(rng, 2.0, 1.0)
+        assert tl[0] < tr[0]
+        assert bl[0] < br[0]
+        assert tl[1] < bl[1]
+        assert tr[1] < br[1]
+
+
+@pytest.mark.parametrize("level", [0.0, 0.3, 1.0])
+def test_scene_corners_lie_inside_with_the_margin(rng: np.random.Generator, kit: Kit, level: float) -> None:
+    street = rng.integers(0, 255, (300, 400)).astype(np.uint8)
+    for _ in range(20):
+        scene = make_scene(rng, draw_plate(rng, kit), street, level)
+        assert scene.image.shape == SCENE_SHAPE
+        assert scene.image.dtype == np.uint8
+        assert scene.corners.min() > 0.2
+        assert scene.corners.max() < 0.8
+
+
+def test_wiping_removes_strokes_from_the_band_only(rng: np.random.Generator) -> None:
+    design = np.full((120, 240), 220, np.uint8)
+    design[40:80, 100:106] = 10
+    design[5:12, 50:150] = 90
+    wiped = wipe_serial(design)
+    assert wiped[60, 103] > 200
+    assert np.array_equal(wiped[:20], design[:20])
+
+
+def test_shards_come_back_as_written(tmp_path: Path, rng: np.random.Generator, kit: Kit) -> None:
+    street = rng.integers(0, 255, (300, 400)).astype(np.uint8)
+    scenes = [make_scene(rng, draw_plate(rng, kit), street) for _ in range(3)]
+    save_shard(tmp_path / "shard_0000.npz", scenes)
+    shard = load_shard(tmp_path / "shard_0000.npz")
+    assert [p.name for p in tmp_path.iterdir()] == ["shard_0000.npz"]
+    assert list(shard.texts) == [s.text for s in scenes]
+    assert np.array_equal(shard.images[1], scenes[1].image)
