@@ -16,7 +16,7 @@ VIDEO ?=
 CAMERA ?=
 RUN_DIR ?= run
 
-.PHONY: help run test test-slow test-train hw-test lint format bench train lock clean
+.PHONY: help run test test-slow test-train hw-test lint format docs bench train lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -61,6 +61,9 @@ format: $(VENV)/.dev-stamp ## let ruff put the code in order
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+docs: $(VENV)/.dev-stamp ## write docs/commands.md from the commands themselves
+	@$(BIN)/python .ci/write_docs.py
+
 bench: $(VENV)/.run-stamp ## accuracy on the validation pictures, and the speed of each part
 	@$(BIN)/wayside bench accuracy --manifest $(DATA)/val.jsonl --root $(DATA) --json -
 	@$(BIN)/wayside bench accuracy --manifest $(DATA)/val.jsonl --root $(DATA) --min-width 60 --country US --quality clear --json -
@@ -79,7 +82,7 @@ lock: | $(BIN)/python ## write the locked requirements anew
 	@$(BIN)/python -m pip install -q --disable-pip-version-check 'uv>=0.9'
 	@for target in "run --extra office requirements/build.in" "dev --extra office --extra dev requirements/build.in" "device" \
 	  "device-pi-bookworm -c requirements/pi-bookworm.in"; do set -- $$target; out=$$1; shift; \
-	  $(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-annotate pyproject.toml \
+	  $(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-annotate -c requirements/constraints.in pyproject.toml \
 	    "$$@" -o requirements/$$out.txt; done
 
 clean: ## remove the run folder and caches (not the environment)

@@ -158,5 +158,17 @@ def _refuse(error: OfficeError) -> tuple[Response, int]:
 
 def _http_error(error: HTTPException) -> tuple[Response, int]:
     message = f"the body is over its bound of {request.max_content_length} bytes"
-    what = message if isinstance(error, RequestEntityTooLarge) else error.name
-    return jsonify(error=what), error.code or 500
+    if not isinstance(error, RequestEntityTooLarge):
+        return jsonify(error=error.name), error.code or 500
+    _drain()
+    return jsonify(error=message), error.code
+
+
+def _drain() -> None:
+    """Read what is left of a refused body, or the device sees a reset instead of the answer and tries for ever.
+
+    The server itself has bounded Content-Length before the app was called.
+    """
+    if request.content_length is not None:
+        while request.environ["wsgi.input"].read(1 << 16):
+            pass

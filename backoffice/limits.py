@@ -21,6 +21,7 @@ class OfficeLimits:
     form_bytes: int = 16 * 1024  # bytes, a form of the pages
     header_bytes: int = 32 * 1024  # bytes, all headers of a request
     connection_timeout_s: float = 10.0  # seconds without a byte, TLS handshake included
+    poll_s: float = 0.2  # seconds between looks at idle connections; also the wait at a stop
     threads: int = 12  # requests served at the same time on each port
     max_threads: int = 24  # ... at most
     heartbeat_late_s: int = 300  # seconds after which the pages call a device late

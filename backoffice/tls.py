@@ -100,6 +100,7 @@ def plain_server(bind: str, port: int, app: Callable[..., Any], max_body: int) -
         (bind, port), app, numthreads=LIMITS.threads, max=LIMITS.max_threads, server_name="wayside"
     )
     server.timeout = LIMITS.connection_timeout_s
+    server.expiration_interval = LIMITS.poll_s
     server.max_request_header_size = LIMITS.header_bytes
     server.max_request_body_size = max_body
     server.error_log = _error_log  # type: ignore[method-assign] # cheroot's own way to set it

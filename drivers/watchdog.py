@@ -53,7 +53,11 @@ class SystemdWatchdog:
     def __init__(self, address: str) -> None:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._socket: socket.socket | None = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._send(b"READY=1")
+        try:
+            self._send(b"READY=1")
+        except WatchdogUnavailable:
+            self._socket.close()
+            raise
 
     def _send(self, message: bytes) -> None:
         if self._socket is None:

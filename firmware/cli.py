@@ -23,7 +23,7 @@ Command = Callable[[argparse.Namespace], int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; see EPILOG for the exit codes."""
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     command: Command = options.run
     try:
         return int(command(options))
@@ -37,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.PROBLEM
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
     parser = argparse.ArgumentParser(prog="wayside", description=__doc__, epilog=EPILOG)
     parser.add_argument("--version", action="version", version=metadata.version("wayside"))
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -78,6 +79,7 @@ def _demo_options(demo: argparse.ArgumentParser) -> None:
     source.add_argument("--video", type=Path, metavar="FILE", help="play a recording")
     source.add_argument("--camera", choices=("sim", "picamera2", "v4l2"), default="sim", help="which camera")
     demo.add_argument("--seed", type=int, default=1, help="of the simulated roadside")
+    demo.add_argument("--json", type=Path, metavar="OUT", help="also write the summary to this file")
     demo.set_defaults(run=_demo)
 
 
@@ -116,7 +118,7 @@ def _demo(options: argparse.Namespace) -> int:
     choice = Choice(
         options.run_dir, options.duration, options.images, options.video, options.camera, options.seed
     )
-    return run_demo(choice, Console())
+    return run_demo(choice, Console(), options.json)
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -8,13 +8,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.table import Table
 
 from firmware.demo_office import Office, call, tool
-from firmware.demo_setup import Choice, Plan, Ports, leads_list, plan_for, ports_of, write_config
+from firmware.demo_setup import Choice, leads_list, plan_for, ports_of, write_config
 from firmware.errors import DemoError, ExitCode
 from firmware.live import Interrupt, Viewer
 from firmware.null_modem import NullModem
@@ -39,6 +39,7 @@ class Outcome:
     pulled_segments: int
     opened: int
     equal: int
+    restarts: int
     score: Score | None
 
     @property
@@ -49,99 +50,98 @@ class Outcome:
 
 
 class Demo:
-    """One run; `play` returns the exit code."""
+    """One run: entered, everything is up; left, everything has ended. `play` does it all."""
 
     def __init__(self, choice: Choice, console: Console) -> None:
         self._choice = choice
         self._console = console
         self._run_dir = choice.run_dir.resolve()
-        self._run_dir.mkdir(parents=True, exist_ok=True)
         self._logs = self._run_dir / "logs"
-        self._logs.mkdir(exist_ok=True)
-        self._layout = DataLayout(self._run_dir / "device")
-        self._office = Office(self._run_dir / "office")
+        self._logs.mkdir(parents=True, exist_ok=True)
+        self.layout = DataLayout(self._run_dir / "device")
+        self.office = Office(self._run_dir / "office")
+        self.plan = plan_for(choice)
+        self._ports = ports_of(self._run_dir)
+        self._cable = NullModem()
+        config = write_config(self._run_dir, self.plan, self._ports, self._cable.device)
+        self.supervisor = Supervisor(config, self._logs)
+        self.viewer = Viewer(self.supervisor, self.layout.root, console)
 
-    def play(self) -> int:
-        """From the office's start to the summary."""
-        plan, ports = plan_for(self._choice), ports_of(self._run_dir)
-        cable = NullModem()
-        supervisor = Supervisor(write_config(self._run_dir, plan, ports, cable.device), self._logs)
-        interrupt = Interrupt()
+    def __enter__(self) -> Self:
         try:
-            with interrupt.watching():
-                self._prepare(plan, ports, supervisor, cable)
-                pages = str(self._office.urls["page_url"])
-                viewer = Viewer(supervisor, self._layout.root, self._console, pages)
-                viewer.follow(self._choice.duration_s, lambda: interrupt.asked)
-                outcome = self._settle(supervisor, plan, ports, viewer)
-        finally:
-            supervisor.stop()
-            self._office.stop()
-            cable.close()
-        self._summarise(outcome)
-        return ExitCode.OK if outcome.good else ExitCode.PROBLEM
+            self._prepare()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        self.supervisor.stop()
+        self.office.stop()
+        self._cable.close()
+
+    def play(self) -> Outcome:
+        """From the office's start to the comparison of what was sealed with what was opened."""
+        interrupt = Interrupt()
+        with interrupt.watching(), self:
+            self.viewer.follow(self._choice.duration_s, lambda: interrupt.asked)
+            return self.settle()
 
     def _say(self, text: str) -> None:
         self._console.print(f"[dim]{text}[/dim]", highlight=False)
 
-    def _prepare(self, plan: Plan, ports: Ports, supervisor: Supervisor, cable: NullModem) -> None:
+    def _prepare(self) -> None:
         """Office up, device enrolled over the serial link, sample list published, services running."""
-        fresh = not (self._office.data / "office.json").exists()
+        fresh = not (self.office.data / "office.json").exists()
+        login = self._run_dir / "office-login.txt"
         if fresh:
             self._say("the office: own CA, recipient keys and list key ...")
-            (self._run_dir / "office-login.txt").write_text(
-                self._office.run("init", "--agency", "Sample Police")
-            )
-        self._office.serve(device_port=ports.device, page_port=ports.pages, log=self._logs / "office.log")
-        supervisor.start("provision")
-        if not self._layout.identity.joinpath("enrolment.json").exists():
-            self._say("the technician: enrols the device over the serial link ...")
-            self._enrol(cable)
-        self._publish(plan, fresh=fresh)
-        supervisor.start("sync", "eye")
-        self._console.print(f"office pages: [bold]{self._office.urls['page_url']}[/bold]", highlight=False)
-        self._console.print(f"login: {self._run_dir / 'office-login.txt'}", highlight=False, soft_wrap=True)
-
-    def _enrol(self, cable: NullModem) -> None:
-        deadline = time.monotonic() + ENROL_WAIT_S
-        while ask(self._layout.root, "provision") is None and time.monotonic() < deadline:
-            time.sleep(0.1)
-        call(
-            [
-                tool("wayside-tech"),
-                "enrol",
-                "--port",
-                cable.laptop,
-                "--office-data",
-                str(self._office.data),
-                "--yes",
-            ]
+            login.write_text(self.office.run("init", "--agency", "Sample Police"))
+        self.office.serve(
+            device_port=self._ports.device, page_port=self._ports.pages, log=self._logs / "office.log"
         )
+        self.viewer.office_url = str(self.office.urls["page_url"])
+        self.supervisor.start("provision")
+        if not (self.layout.identity / "enrolment.json").exists():
+            self._say("the technician: enrols the device over the serial link ...")
+            self._enrol()
+        self._publish(fresh=fresh)
+        self.supervisor.start("sync", "eye")
+        self._console.print(f"office pages: [bold]{self.viewer.office_url}[/bold]", highlight=False)
+        self._console.print(f"login: {login}", highlight=False, soft_wrap=True)
 
-    def _publish(self, plan: Plan, *, fresh: bool) -> None:
+    def _enrol(self) -> None:
+        deadline = time.monotonic() + ENROL_WAIT_S
+        while ask(self.layout.root, "provision") is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        known = ["--known", str(self._run_dir / "known-devices.json")]
+        where = ["--port", self._cable.laptop, "--office-data", str(self.office.data)]
+        call([tool("wayside-tech"), "enrol", *where, *known, "--yes"])
+
+    def _publish(self, *, fresh: bool) -> None:
         sample = self._run_dir / "ISPLITH.TXT"
-        sample.write_bytes(leads_list(plan.listed))
-        self._office.run("lists", "add", "--id", "leads-sample", "--layout", "leads", str(sample))
-        if plan.wildcard and fresh:
+        sample.write_bytes(leads_list(self.plan.listed))
+        self.office.run("lists", "add", "--id", "leads-sample", "--layout", "leads", str(sample))
+        if self.plan.wildcard and fresh:
             why = ["--reason", "partial plate from a witness, sample", "--expires", "7d"]
-            self._office.run("lists", "manual", "--plate", plan.wildcard, *why)
-        self._office.run("lists", "publish")
+            self.office.run("lists", "manual", "--plate", self.plan.wildcard, *why)
+        self.office.run("lists", "publish")
 
-    def _settle(self, supervisor: Supervisor, plan: Plan, ports: Ports, viewer: Viewer) -> Outcome:
+    def settle(self) -> Outcome:
         """The eye ends; hits are sent; the office pulls and opens what was sealed; both sides are compared."""
         self._say("ending: sealing what is open, sending what waits ...")
-        supervisor.stop_one("eye")
-        viewer.drain(1.0)
-        state = viewer.state
+        self.supervisor.stop_one("eye")
+        self.viewer.drain(1.0)
         sync = self._wait_for_uploads()
         self._say("the office pulls the sealed segments and opens them ...")
-        device = str(
-            json.loads((self._layout.identity / "enrolment.json").read_bytes())["bundle"]["device_id"]
-        )
-        pulled = self._office.run_json(
-            "pull", device, "--url", f"https://127.0.0.1:{ports.pull}", codes=(0, 1)
-        )
-        opened = self._office.run_json("open", "--device", device, codes=(0, 1))
+        device = json.loads((self.layout.identity / "enrolment.json").read_bytes())["bundle"]["device_id"]
+        url = f"https://127.0.0.1:{self._ports.pull}"
+        pulled = self.office.run_json("pull", device, "--url", url, codes=(0, 1))
+        opened = self.office.run_json("open", "--device", device, codes=(0, 1))
+        state = self.viewer.state
         return Outcome(
             state=state,
             uploaded=int(str(sync.get("uploaded", 0))),
@@ -149,52 +149,46 @@ class Demo:
             pulled_segments=_pulled(pulled),
             opened=len(opened),
             equal=_equal(state, opened),
-            score=self._score(plan, state),
+            restarts=sum(service.restarts for service in self.supervisor.services.values()),
+            score=self._score(state),
         )
 
     def _wait_for_uploads(self) -> Status:
         deadline = time.monotonic() + DRAIN_S
         while True:
-            status = ask(self._layout.root, "sync") or {}
+            status = ask(self.layout.root, "sync") or {}
             if status.get("waiting") == 0 or time.monotonic() > deadline:
                 return status
             time.sleep(0.2)
 
-    def _score(self, plan: Plan, state: LiveState) -> Score | None:
-        truth = sim_truth(plan.truth_path) if plan.truth_path else []
-        if plan.pictures:
-            truth = manifest_truth(plan.pictures)
-            played = {Path(str(read["source"])).name for read in state.reads}
-            if not state.ended:  # stopped early: only pictures that were shown count
+    def _score(self, state: LiveState) -> Score | None:
+        truth = sim_truth(self.plan.truth_path) if self.plan.truth_path else []
+        if self.plan.pictures:
+            truth = manifest_truth(self.plan.pictures)
+            if not state.ended:  # stopped early: only pictures that gave a read count
+                played = {Path(str(read["source"])).name for read in state.reads}
                 truth = [passed for passed in truth if passed.source in played]
         return compare(truth, state.reads) if truth else None
 
-    def _summarise(self, outcome: Outcome) -> None:
-        state = outcome.state
-        table = Table(title="summary", show_header=False)
-        seen = sum(1 for _ in state.reads) + int(str(state.rates.get("unread", 0)))
-        rows: list[tuple[str, object]] = [
-            ("frames", state.rates.get("frames", 0)),
-            ("frames dropped", state.rates.get("dropped", 0)),
-            ("plates seen (tracks)", seen),
-            ("reads", len(state.reads)),
-            ("hits", len(state.hits)),
-            ("records sealed", len(state.acked)),
-            ("hits uploaded", outcome.uploaded),
-            ("hits still waiting", outcome.waiting),
-            ("segments pulled", outcome.pulled_segments),
-            ("records opened by the office", outcome.opened),
-            ("of this run, equal to what the eye saw", f"{outcome.equal} of {len(state.acked)}"),
-        ]
-        if outcome.score is not None:
-            rows += _truth_rows(outcome.score)
-        for name, value in rows:
-            table.add_row(name, str(value))
-        self._console.print(table)
-        if not outcome.good:
-            self._console.print(
-                f"[red]not everything came back as it was sealed; see {self._logs}[/red]", soft_wrap=True
-            )
+
+def summary(outcome: Outcome) -> list[tuple[str, object]]:
+    """What the run did, a row a figure."""
+    state = outcome.state
+    rows: list[tuple[str, object]] = [
+        ("frames", state.rates.get("frames", 0)),
+        ("frames dropped", state.rates.get("dropped", 0)),
+        ("plates seen", state.rates.get("tracks", 0)),
+        ("reads", len(state.reads)),
+        ("hits", len(state.hits)),
+        ("records sealed", len(state.acked)),
+        ("hits uploaded", outcome.uploaded),
+        ("hits still waiting", outcome.waiting),
+        ("segments pulled", outcome.pulled_segments),
+        ("records opened by the office", outcome.opened),
+        ("of this run, equal to what the eye saw", f"{outcome.equal} of {len(state.acked)}"),
+        ("services restarted", outcome.restarts),
+    ]
+    return rows + (_truth_rows(outcome.score) if outcome.score is not None else [])
 
 
 def _truth_rows(score: Score) -> list[tuple[str, object]]:
@@ -217,10 +211,22 @@ def _equal(state: LiveState, opened: list[dict[str, Any]]) -> int:
     return sum(1 for segment, index, _kind, digest in state.acked if there.get((segment, index)) == digest)
 
 
-def run_demo(choice: Choice, console: Console) -> int:
-    """Plays the demo; a failed step is one clear line."""
+def run_demo(choice: Choice, console: Console, json_out: Path | None = None) -> int:
+    """Plays the demo and prints its summary; a failed step is one clear line."""
     try:
-        return Demo(choice, console).play()
+        outcome = Demo(choice, console).play()
     except DemoError as error:
         console.print(f"[red]{error}[/red]", soft_wrap=True)
         return error.exit_code
+    rows = summary(outcome)
+    table = Table(title="summary", show_header=False)
+    for name, value in rows:
+        table.add_row(name, str(value))
+    console.print(table)
+    if json_out is not None:
+        json_out.write_text(json.dumps(dict(rows)) + "\n", encoding="utf-8")
+    if outcome.good:
+        return ExitCode.OK
+    logs = choice.run_dir.resolve() / "logs"
+    console.print(f"[red]not everything came back as it was sealed; see {logs}[/red]", soft_wrap=True)
+    return ExitCode.PROBLEM

@@ -6,7 +6,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -25,6 +25,7 @@ from firmware.records import Origin, Pictures, Sight, image_records, pictures_of
 from firmware.sealing import Vault, describe
 from firmware.tap import Tap
 from inference.pipeline import Pipeline
+from inference.plates import fold
 from inference.tracker import Track, Tracker
 from inference.types import FrameResult, VotedRead
 from inference.vote import vote
@@ -37,6 +38,8 @@ EARLY_FRAMES = 3  # frames that must agree before a hit is raised while the vehi
 EARLY_CONFIDENCE = 0.9
 TIMINGS_KEPT = 256
 NS_PER_US = 1_000
+US_PER_S = 1_000_000
+REMEMBERED_READS = 256
 
 log = structlog.get_logger(__name__)
 
@@ -91,6 +94,8 @@ class Reader:
         self._origin = origin
         self._settings = settings
         self._passes: dict[int, Pass] = {}
+        self._last_read_us: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self.tracks = 0
         self.reads = 0
         self.hits = 0
 
@@ -141,6 +146,7 @@ class Reader:
 
     def _finish(self, track: Track) -> None:
         here = self._passes.pop(track.track_id)
+        self.tracks += 1
         voted = _with_best(vote(track), track)
         if voted.reason_if_unread is not None:
             self._ledger.count(
@@ -148,6 +154,9 @@ class Reader:
             )
             return
         WITHHELD.add(voted.text)
+        if self._repeats(voted.text, here.sight):
+            self._ledger.count(self._origin.camera, here.sight.captured_us, "repeated: same pass")
+            return
         pictures = pictures_of(here.sight, voted, self._settings)
         self._alert(self._record(voted, here, {}), pictures)
         refs = self._vault.keep_images(image_records(here.read_id, pictures), here.sight.captured_us)
@@ -157,6 +166,16 @@ class Reader:
         self.reads += 1
         self._ledger.count(self._origin.camera, here.sight.captured_us, "reads")
         self._tell_read(read, here.sight)
+
+    def _repeats(self, text: str, sight: Sight) -> bool:
+        """Whether the same text was read moments ago: a track that was cut in two is one vehicle pass."""
+        key = (sight.source, fold(text))
+        before = self._last_read_us.get(key)
+        self._last_read_us[key] = sight.captured_us
+        self._last_read_us.move_to_end(key)
+        while len(self._last_read_us) > REMEMBERED_READS:
+            self._last_read_us.popitem(last=False)
+        return before is not None and abs(sight.captured_us - before) <= self._settings.repeat_s * US_PER_S
 
     def _record(self, voted: VotedRead, here: Pass, refs: dict) -> ReadRecord:  # type: ignore[type-arg]
         return read_record(
@@ -346,6 +365,7 @@ class Eye:
             "ms_p95": round(ordered[int(len(ordered) * 0.95)], 1) if ordered else 0.0,
             "queue": len(self._queue),
             "dropped": self._queue.dropped,
+            "tracks": self._reader.tracks,
             "reads": self._reader.reads,
             "hits": self._reader.hits,
             "sealed": self._vault.sealed,

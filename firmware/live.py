@@ -49,13 +49,11 @@ class Interrupt:
 class Viewer:
     """Follows a supervisor's tap until the time is over, the camera has finished or Ctrl-C."""
 
-    def __init__(
-        self, supervisor: Supervisor, data_dir: Path, console: Console, office_url: str = ""
-    ) -> None:
+    def __init__(self, supervisor: Supervisor, data_dir: Path, console: Console) -> None:
         self._supervisor = supervisor
         self._data_dir = data_dir
         self._console = console
-        self._office_url = office_url
+        self.office_url = ""
         self._statuses: dict[str, Mapping[str, object] | None] = {}
         self._asked_s = 0.0
         self.state = LiveState()
@@ -63,7 +61,7 @@ class Viewer:
     def follow(self, duration_s: float | None, interrupted: Callable[[], bool]) -> None:
         """Returns when it is over; raises ServiceError when a service keeps dying."""
         started = time.monotonic()
-        screen = Screen(self._console, duration_s, self._office_url)
+        screen = Screen(self._console, duration_s, self.office_url)
         live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
         if live is not None:
             live.start()

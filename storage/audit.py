@@ -14,7 +14,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,29 +53,37 @@ class Checkpoint:
 
     n: int
     head: str
+    at_us: int
     key_id: str
     signature: str
 
+    @property
+    def message(self) -> bytes:
+        """What is signed: everything but the signature."""
+        fields = asdict(self)
+        del fields["signature"]
+        return canonical_json(fields)
+
     def as_fields(self) -> dict[str, Any]:
         """The checkpoint as plain JSON."""
-        return {"head": self.head, "key_id": self.key_id, "n": self.n, "signature": self.signature}
+        return asdict(self)
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> Checkpoint:
         """Checkpoint from plain JSON; raises AuditError."""
         try:
             made = cls(**fields)
-            bytes.fromhex(made.signature)
+            hexes = bytes.fromhex(made.signature).hex() == made.signature
         except (TypeError, ValueError) as error:
             raise AuditError("this is no checkpoint: export it again") from error
-        if not (isinstance(made.n, int) and isinstance(made.head, str)):
+        texts = isinstance(made.head, str) and isinstance(made.key_id, str)
+        if not (hexes and texts and type(made.n) is int and type(made.at_us) is int):
             raise AuditError("this is no checkpoint: export it again")
         return made
 
     def signed_by(self, public_key: EllipticCurvePublicKey) -> bool:
         """Whether the signature is of this key."""
-        message = _checkpoint_message(self.n, self.head)
-        return signature_ok(public_key, "audit-checkpoint", message, bytes.fromhex(self.signature))
+        return signature_ok(public_key, "audit-checkpoint", self.message, bytes.fromhex(self.signature))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +151,14 @@ class AuditLog:
             return self._checkpoint(self._signer, at_us)
 
     def _checkpoint(self, signer: EllipticCurvePrivateKey, at_us: int | None) -> Checkpoint:
-        n, head = self._head.n, self._head.hash
-        signature = sign(signer, "audit-checkpoint", _checkpoint_message(n, head)).hex()
-        checkpoint = Checkpoint(n, head, key_id_of(signer.public_key()), signature)
-        self._write(CHECKPOINT, checkpoint.as_fields(), at_us)
+        at = _now_us() if at_us is None else at_us
+        bare = Checkpoint(self._head.n, self._head.hash, at, key_id_of(signer.public_key()), "")
+        checkpoint = replace(bare, signature=sign(signer, "audit-checkpoint", bare.message).hex())
+        self._write(CHECKPOINT, checkpoint.as_fields(), at)
         return checkpoint
 
     def _write(self, event: str, fields: Mapping[str, Any], at_us: int | None) -> AuditEntry:
-        at = time.time_ns() // 1000 if at_us is None else at_us
+        at = _now_us() if at_us is None else at_us
         head = self._head
         raw = _entry_line(head.n + 1, at, event, fields, head.hash)
         self._append_line(raw + b"\n")
@@ -262,7 +270,7 @@ class _Check:
         except AuditError:
             self._problem(f"entry {entry.n} is a malformed checkpoint")
             return
-        if checkpoint.n != entry.n - 1 or checkpoint.head != entry.prev:
+        if (checkpoint.n, checkpoint.head, checkpoint.at_us) != (entry.n - 1, entry.prev, entry.at_us):
             self._problem(f"checkpoint at entry {entry.n} is of another log or was moved")
         elif self._public_key is not None and not checkpoint.signed_by(self._public_key):
             self._problem(f"checkpoint at entry {entry.n} is not signed by this key")
@@ -285,8 +293,8 @@ def read_entries(path: Path) -> Iterator[AuditEntry]:
             yield entry
 
 
-def _checkpoint_message(n: int, head: str) -> bytes:
-    return canonical_json({"head": head, "n": n})
+def _now_us() -> int:
+    return time.time_ns() // 1000
 
 
 def _entry_line(n: int, at_us: int, event: str, fields: Mapping[str, Any], prev: str) -> bytes:

@@ -104,6 +104,10 @@ class StoreClosedError(StoreError):
     """The store was closed: open it again."""
 
 
+class BadTimeError(StoreError, ValueError):
+    """A record's time is before 1970 or after 292000: set the clock first."""
+
+
 class WriteFailedError(StoreError):
     """The disk refused a write; what was not acknowledged may be lost: check the disk."""
 

@@ -50,7 +50,7 @@ from storage.types import EpochId, is_id
 
 SELF = "self"  # scope of a device's own shares
 LOCK_TIMEOUT_S = 10.0
-RETRIES = 50  # reads while another process rewrites
+RETRIES = 25  # reads while another process rewrites
 RETRY_WAIT_S = 0.02
 
 _BOX_MAGIC = b"WBX1"

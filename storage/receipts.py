@@ -78,8 +78,8 @@ class Receipt:
         try:
             value = json.loads(raw)
             receipt = cls(decode_body(value.pop("body")), **value)
-            bytes.fromhex(receipt.signature)
-            canonical = receipt.encode() == raw
+            hexes = bytes.fromhex(receipt.signature).hex() == receipt.signature
+            canonical = hexes and receipt.encode() == raw
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ReceiptInvalidError("this is no deletion receipt: fetch the chain again") from error
         if not canonical:

@@ -17,6 +17,7 @@ from storage.atomic import make_folder
 from storage.errors import (
     BadIdError,
     BadRecipientError,
+    BadTimeError,
     DiskFullError,
     StoreBusyError,
     StoreClosedError,
@@ -109,10 +110,12 @@ class Store:
     def append(self, kind: SegmentKind, payload: bytes, *, at_us: int) -> SealedRecordRef:
         """Seal one record into the segment of its hour; not durable before `commit`.
 
-        Raises TooLargeError, StoreClosedError, DiskFullError or WriteFailedError.
+        Raises TooLargeError, BadTimeError, StoreClosedError, DiskFullError or WriteFailedError.
         """
         if len(payload) > self._limits.max_record_bytes:
             raise TooLargeError(f"record is over {self._limits.max_record_bytes} bytes: split it")
+        if not 0 <= at_us < 1 << 63:
+            raise BadTimeError("a record's time is in microseconds since 1970: set the clock first")
         if self._uncommitted() + len(payload) > self._limits.max_uncommitted_bytes:
             self.commit()
         with self._lock:
@@ -140,17 +143,17 @@ class Store:
     def roll(self, now_us: int) -> None:
         """Close the segments of hours before that of `now_us` with a signed footer."""
         current = epoch_of(now_us)
-        self._finish([slot for slot in self._open if slot[1] < current])
+        self._finish([slot for slot in self._slots() if slot[1] < current])
 
     def close_epochs(self, epochs: Iterable[EpochId]) -> None:
         """Close the segments of these epochs, because their shares are about to be destroyed."""
         doomed = set(epochs)
-        self._finish([slot for slot in self._open if slot[1] in doomed])
+        self._finish([slot for slot in self._slots() if slot[1] in doomed])
 
     def close(self) -> None:
         """Close every segment with its footer and let another process write; a second call does nothing."""
         try:
-            self._finish(list(self._open))
+            self._finish(self._slots())
         finally:
             self._release()
 
@@ -243,14 +246,28 @@ class Store:
             self._open = {slot: item for slot, item in self._open.items() if item is not writer}
             writer.abandon()
 
+    def _slots(self) -> list[_Slot]:
+        with self._lock:
+            return list(self._open)
+
     def _finish(self, slots: list[_Slot]) -> None:
+        """Close each of these; the first error is raised after all were tried."""
+        errors = []
         with self._sync_lock, self._lock:
             for slot in slots:
-                writer = self._open.get(slot)
-                if writer is not None:
-                    self._flush(writer)
-                    del self._open[slot]
-                    writer.finish()
+                try:
+                    self._finish_one(slot)
+                except WriteFailedError as error:
+                    errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def _finish_one(self, slot: _Slot) -> None:
+        writer = self._open.get(slot)
+        if writer is not None:
+            self._flush(writer)
+            del self._open[slot]
+            writer.finish()
 
 
 def _lock(root: Path) -> int:

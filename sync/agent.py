@@ -15,6 +15,7 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import ValidationError
 
+from storage.errors import StorageError
 from sync.budget import BudgetLimits, DailyBudget, MeteredTransport, Purpose
 from sync.errors import AuthRejected, BadRecord, BadReply, ListError, OverBudget, SyncError, TransportError
 from sync.hotlists.envelope import open_envelope
@@ -51,7 +52,7 @@ class AgentConfig:
 
 @dataclass(frozen=True, slots=True)
 class AgentHooks:
-    """How the agent tells the rest of the device. None of them may raise."""
+    """How the agent tells the rest of the device. OSError and StorageError are logged, others not expected."""
 
     alarm: Callable[[str, Mapping[str, Any]], None] = lambda _event, _fields: None
     office_time: Callable[[int, int], None] = lambda _time_us, _uncertainty_us: None
@@ -172,7 +173,7 @@ class SyncAgent:
         if report.acknowledged:
             self._contact()
         if report.set_aside:
-            self._hooks.alarm("upload_refused_for_good", {"what": what, "count": report.set_aside})
+            self._alarm("upload_refused_for_good", {"what": what, "count": report.set_aside})
         if report.failed:
             self._failed(what, report.reason)
 
@@ -188,7 +189,9 @@ class SyncAgent:
             raise BadReply(str(error)) from None
         round_trip_us = int((self._monotonic() - started) * 1e6)
         self._contact()
-        self._hooks.office_time(reply.server_time_us + round_trip_us // 2, round_trip_us // 2 + 1)
+        self._tell(
+            lambda: self._hooks.office_time(reply.server_time_us + round_trip_us // 2, round_trip_us // 2 + 1)
+        )
         self.segments.request(reply.pull_requests)
         for document in reply.documents:
             self._document(document.kind, document.signed)
@@ -212,9 +215,9 @@ class SyncAgent:
         try:
             body, _ = open_envelope(kind, signed, self._keys, max_bytes=MAX_DOCUMENT_BYTES)
         except ListError as error:
-            self._hooks.alarm("document_refused", {"kind": kind, "reason": str(error)})
+            self._alarm("document_refused", {"kind": kind, "reason": str(error)})
             return
-        self._hooks.document(kind, body)
+        self._tell(lambda: self._hooks.document(kind, body))
 
     def _sync_lists(self, now_us: int) -> None:
         report: ListSyncReport = self._lists.step(now_us)
@@ -223,7 +226,7 @@ class SyncAgent:
         if not report.unchanged:
             self.status.list_problems = report.problems
         for list_id, reason in report.problems:
-            self._hooks.alarm("hot_list_not_installed", {"list_id": list_id, "reason": reason})
+            self._alarm("hot_list_not_installed", {"list_id": list_id, "reason": reason})
 
     def _push_segment(self) -> None:
         if not self.segments.waiting or self._push_backoff.remaining_s() > 0:
@@ -249,7 +252,7 @@ class SyncAgent:
             raise
         except (TransportError, ListError) as error:
             if not isinstance(error, TransportError):
-                self._hooks.alarm(f"{task}_refused", {"reason": str(error)})
+                self._alarm(f"{task}_refused", {"reason": str(error)})
             # A link that comes back is used soon, without hammering one that is down.
             self._due[task] = now + min(every_s, 15.0)
             self._failed(
@@ -267,14 +270,24 @@ class SyncAgent:
             return
         log.warning("office_accepts_again")
         self.status.halted = ""
-        self._hooks.alarm("office_accepts_again", {})
+        self._alarm("office_accepts_again", {})
 
     def _halt(self, error: AuthRejected) -> None:
         self.status.halted = str(error)
         self.status.link_up = False
         self._due["heartbeat"] = self._monotonic() + self.config.probe_s
         log.error("office_refuses_device", status=error.status)
-        self._hooks.alarm("office_refuses_device", {"status": error.status})
+        self._alarm("office_refuses_device", {"status": error.status})
+
+    def _alarm(self, event: str, fields: Mapping[str, Any]) -> None:
+        self._tell(lambda: self._hooks.alarm(event, fields))
+
+    def _tell(self, hook: Callable[[], None]) -> None:
+        """A hook that cannot write (a full disk) must not stop the uploads that would empty it."""
+        try:
+            hook()
+        except (OSError, StorageError) as error:
+            log.error("hook_failed", reason=type(error).__name__)
 
     def _contact(self) -> None:
         self.status.link_up = True

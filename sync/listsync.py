@@ -52,6 +52,9 @@ class ListSync:
         floor, etag = self._store.manifest()
         headers = {"If-None-Match": etag} if etag else {}
         answer = self._transport.get(HOTLISTS, headers, max_bytes=self._limits.max_manifest_bytes)
+        if answer.status == 404 and floor == 0:
+            log.info("no_list_published_yet")
+            return ListSyncReport(unchanged=True)
         expect(answer, 200, 304)
         if answer.status == 304:
             if not etag:

@@ -25,8 +25,8 @@ from typing import Any, BinaryIO, cast
 import structlog
 
 from storage.errors import StorageError
-from storage.recovery import list_segments
-from storage.types import SegmentInfo
+from storage.recovery import list_segments, segment_path
+from storage.types import SegmentInfo, SegmentKind
 from sync.errors import BadRecord, PullError
 from sync.limits import PullLimits
 from sync.schema import SegmentItem, SegmentList, ShareReply, ShareRequest
@@ -106,6 +106,11 @@ class PullService:
     def segments(self) -> list[SegmentInfo]:
         """What the store holds now."""
         return list_segments(self.store_root)
+
+    def find(self, segment_id: str) -> Path | None:
+        """The file of a segment; the id has passed the pattern, so it names a file in the store's folders."""
+        paths = (segment_path(self.store_root, kind, segment_id) for kind in SegmentKind)
+        return next((path for path in paths if path.is_file()), None)
 
 
 def _server_context(tls: TlsFiles) -> ssl.SSLContext:
@@ -187,11 +192,11 @@ class _Handler(BaseHTTPRequestHandler):
         if found is None:
             self._answer(404)
             return
-        info = next((item for item in self._service.segments() if item.segment_id == found[1]), None)
-        if info is None:
+        path = self._service.find(found[1])
+        if path is None:
             self._answer(404)
         else:
-            self._send_segment(info)
+            self._send_segment(found[1], path)
 
     def do_POST(self) -> None:
         """Hand out shares."""
@@ -252,16 +257,16 @@ class _Handler(BaseHTTPRequestHandler):
         body = SegmentList(device_id=self._service.device_id, segments=items).encode()
         self._answer(200, body, {"Content-Type": "application/json"})
 
-    def _send_segment(self, info: SegmentInfo) -> None:
+    def _send_segment(self, segment_id: str, path: Path) -> None:
         try:
-            with info.path.open("rb") as file:
+            with path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 span = _span(self.headers.get("Range"), size)
                 if span is None:
                     self._answer(416, b"", {"Content-Range": f"bytes */{size}"})
                     return
                 start, end = span
-                fields = {"caller": self._name, "segment": info.segment_id, "start": start, "end": end}
+                fields = {"caller": self._name, "segment": segment_id, "start": start, "end": end}
                 if not self._record("segment_pulled", fields):
                     self._answer(503)
                     return

@@ -1,114 +1,99 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The record formats that the eye writes and the office reads: canonical JSON, extra fields refused."""
+"""The record formats that the eye writes and the office reads; the wire's documents come from here too."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
-import json
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    StringConstraints,
-    ValidationError,
-    model_validator,
+from pydantic import Field, StringConstraints, model_validator
+
+from sync.documents import (
+    Epoch,
+    Heartbeat,
+    HeartbeatReply,
+    ListManifest,
+    ListStatus,
+    ManifestItem,
+    SegmentItem,
+    SegmentList,
+    ShareReply,
+    ShareRequest,
+    SignedDocument,
 )
-
 from sync.errors import BadRecord
 from sync.hotlists.entry import ListEntry
 from sync.limits import (
     MAX_ALTERNATIVES,
     MAX_CROP_BYTES,
-    MAX_DOCUMENT_BYTES,
-    MAX_HEALTH_FIELDS,
     MAX_HIT_BYTES,
     MAX_IMAGE_BYTES,
     MAX_IMAGE_HEADER_BYTES,
-    MAX_LISTS,
-    MAX_NAME_CHARS,
     MAX_PLATE_CHARS,
-    MAX_PULL_REQUESTS,
     MAX_RECORD_BYTES,
-    MAX_SHARE_EPOCHS,
-    MAX_TEXT_CHARS,
 )
+from sync.record import (
+    Base64,
+    Count,
+    Finite,
+    Id,
+    Microseconds,
+    Name,
+    PlateText,
+    Probability,
+    Record,
+    StateCode,
+    Text,
+    canonical_json,
+    to_jsonable,
+)
+
+__all__ = [
+    "ADVICE",
+    "HIT_INFO",
+    "Base64",
+    "CharReading",
+    "Count",
+    "Difference",
+    "Doubt",
+    "Epoch",
+    "Finite",
+    "Heartbeat",
+    "HeartbeatReply",
+    "HitRecord",
+    "Id",
+    "ImageKind",
+    "ImageRecord",
+    "ListManifest",
+    "ListStatus",
+    "ManifestItem",
+    "MatchKind",
+    "MatchRecord",
+    "Microseconds",
+    "Name",
+    "PlateText",
+    "Position",
+    "Probability",
+    "ReadImages",
+    "ReadRecord",
+    "Record",
+    "RecordRef",
+    "SegmentItem",
+    "SegmentList",
+    "ShareReply",
+    "ShareRequest",
+    "SignedDocument",
+    "StateAgreement",
+    "StateCode",
+    "Text",
+    "canonical_json",
+    "hit_id",
+    "to_jsonable",
+]
 
 HIT_INFO = b"wayside/hit/1"  # HPKE info label of a sealed hit; its AAD is the hit id
 ADVICE = "verify before acting"
-_MAX_TIME_US = 2**53 - 1  # microseconds; the largest integer that every JSON reader keeps exact
-
-Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,64}$")]
-Name = Annotated[str, StringConstraints(max_length=MAX_NAME_CHARS)]
-Text = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS)]
-PlateText = Annotated[str, StringConstraints(pattern=rf"^[A-Z0-9]{{1,{MAX_PLATE_CHARS}}}$")]
-StateCode = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2,3}$")]
-Probability = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Microseconds = Annotated[int, Field(ge=0, le=_MAX_TIME_US)]
-Count = Annotated[int, Field(ge=0, le=_MAX_TIME_US)]
-
-
-def _from_base64(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ValueError("not base64") from error
-
-
-Base64 = Annotated[
-    bytes,
-    BeforeValidator(_from_base64),
-    PlainSerializer(lambda b: base64.b64encode(b).decode("ascii"), return_type=str, when_used="json"),
-]
-
-
-def canonical_json(value: object) -> bytes:
-    """Canonical JSON: sorted keys, no spaces, UTF-8, no NaN."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode()
-
-
-def _explain(error: ValidationError) -> str:
-    """Where and what kind, never the value: values hold plate text."""
-    found = [
-        f"{'.'.join(str(part)[:40] for part in item['loc']) or '(top)'}: {item['type']}"
-        for item in error.errors(include_input=False, include_url=False, include_context=False)[:5]
-    ]
-    return "; ".join(found)
-
-
-class Record(BaseModel):
-    """Base of all documents: frozen, extra fields refused, canonical JSON both ways."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    def encode(self) -> bytes:
-        """Canonical JSON bytes."""
-        return canonical_json(self.model_dump(mode="json"))
-
-    @classmethod
-    def max_bytes(cls) -> int:
-        """The most bytes that `decode` accepts."""
-        return MAX_DOCUMENT_BYTES
-
-    @classmethod
-    def decode(cls, data: bytes) -> Self:
-        """Parse and validate strictly; raises BadRecord, whose message holds no values."""
-        if len(data) > cls.max_bytes():
-            raise BadRecord(f"{cls.__name__}: {len(data)} bytes, at most {cls.max_bytes()} allowed")
-        try:
-            return cls.model_validate_json(data, strict=True)
-        except ValidationError as error:
-            raise BadRecord(f"{cls.__name__} refused: {_explain(error)}") from None
 
 
 class Position(Record):
@@ -291,122 +276,3 @@ def hit_id(device_id: str, read_id: str, list_id: str, entry_id: str) -> str:
     """The hit's id, the same however often the same read is matched: 32 hex digits."""
     joined = f"{device_id}\0{read_id}\0{list_id}\0{entry_id}"
     return hashlib.sha256(joined.encode()).hexdigest()[:32]
-
-
-class ListStatus(Record):
-    """One installed list as a heartbeat reports it."""
-
-    list_id: Id
-    version: Count
-    age_s: Count
-    stale: bool
-
-
-Health = int | float | bool | str | None
-
-
-class Heartbeat(Record):
-    """Health from the device to the office. No plate text, no keys: counts, versions and states only."""
-
-    v: Literal[1] = 1
-    device_id: Id
-    boot_id: Id
-    sent_us: Microseconds
-    time_uncertainty_us: Microseconds = 0
-    time_sources: Annotated[tuple[Name, ...], Field(max_length=8)] = ()
-    software: Name = ""
-    uptime_s: Count = 0
-    lists: Annotated[tuple[ListStatus, ...], Field(max_length=MAX_LISTS)] = ()
-    waiting: Annotated[dict[Name, Count], Field(max_length=16)] = {}
-    counters: Annotated[dict[Name, Count], Field(max_length=MAX_HEALTH_FIELDS)] = {}
-    health: Annotated[dict[Name, Health], Field(max_length=MAX_HEALTH_FIELDS)] = {}
-    problems: Annotated[tuple[Text, ...], Field(max_length=64)] = ()
-
-
-class SignedDocument(Record):
-    """A signed document for the device (`config`, `recipients`): an envelope as LISTS.md describes."""
-
-    kind: Id
-    signed: Annotated[Base64, Field(max_length=MAX_DOCUMENT_BYTES)]
-
-
-class HeartbeatReply(Record):
-    """The office's answer: its time, segments that it wants pushed, signed documents."""
-
-    v: Literal[1] = 1
-    server_time_us: Microseconds
-    pull_requests: Annotated[tuple[Id, ...], Field(max_length=MAX_PULL_REQUESTS)] = ()
-    documents: Annotated[tuple[SignedDocument, ...], Field(max_length=8)] = ()
-
-
-class ManifestItem(Record):
-    """One list in a manifest: version, size and SHA-256 of its signed bytes."""
-
-    list_id: Id
-    version: Count
-    size: Count
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-
-
-class ListManifest(Record):
-    """Which lists a device has to hold. `version` only grows; a list not named is removed."""
-
-    v: Literal[1] = 1
-    version: Count
-    issued_us: Microseconds
-    expires_us: Microseconds
-    lists: Annotated[tuple[ManifestItem, ...], Field(max_length=MAX_LISTS)] = ()
-
-    @model_validator(mode="after")
-    def _each_list_once(self) -> Self:
-        if len({item.list_id for item in self.lists}) != len(self.lists):
-            raise ValueError("a list is named twice")
-        return self
-
-
-Epoch = Annotated[int, Field(ge=0, le=10_000_000)]
-
-
-class ShareRequest(Record):
-    """The office asks a device for the shares of these epochs (hours since 1970 UTC)."""
-
-    v: Literal[1] = 1
-    epochs: Annotated[tuple[Epoch, ...], Field(max_length=MAX_SHARE_EPOCHS)]
-
-
-class ShareReply(Record):
-    """The shares that are still in retention, and the epochs that have none."""
-
-    v: Literal[1] = 1
-    device_id: Id
-    shares: Annotated[dict[Epoch, Base64], Field(max_length=MAX_SHARE_EPOCHS)] = {}
-    missing: Annotated[tuple[Epoch, ...], Field(max_length=MAX_SHARE_EPOCHS)] = ()
-
-
-class SegmentItem(Record):
-    """One segment that the device offers: enough to choose and to resume."""
-
-    segment_id: Id
-    kind: Name
-    epoch: Epoch
-    boot_id: Id
-    size: Count
-    closed: bool
-
-
-class SegmentList(Record):
-    """What GET /v1/segments answers."""
-
-    v: Literal[1] = 1
-    device_id: Id
-    segments: Annotated[tuple[SegmentItem, ...], Field(max_length=100_000)] = ()
-
-    @classmethod
-    def max_bytes(cls) -> int:
-        """A device with years of segments answers with tens of megabytes at most."""
-        return 32 * 1024 * 1024
-
-
-def to_jsonable(record: Record) -> dict[str, Any]:
-    """The record as plain JSON values, for pages and tables."""
-    return record.model_dump(mode="json")

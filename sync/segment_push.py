@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from sync.errors import BadReply
+from sync.errors import BadReply, RequestRejected
 from sync.limits import MAX_PULL_REQUESTS
 from sync.wire import HAVE_HEADER, SEGMENTS, Transport, expect
 
@@ -66,8 +66,11 @@ class SegmentPush:
         if answer.status in {200, 201}:
             self._next()
             return segment_id
-        if answer.status != 409:
-            expect(answer, 202)
+        try:
+            expect(answer, 202, 409)
+        except RequestRejected:  # not asked for, or too large: the office has to ask again
+            self._next()
+            raise
         self._offset = _have(answer.headers.get(HAVE_HEADER.lower(), ""), total)
         return None
 

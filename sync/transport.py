@@ -142,6 +142,10 @@ def _translated(error: requests.RequestException) -> TransportError:
     cause = _tls_cause(error)
     if cause is not None:
         return TlsRejected(f"TLS failed ({cause.reason or 'handshake'}); check CA, certificate and clock")
+    if isinstance(error, requests.exceptions.SSLError):
+        return TlsRejected(
+            "the server's certificate names another server; check the address and the enrolment"
+        )
     if isinstance(error, requests.Timeout):
         return TransportError("the office did not answer in time")
     if isinstance(error, requests.exceptions.ContentDecodingError):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import datetime as dt
 
 from flask import Flask, Response, redirect, render_template, request, url_for
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, SecurityError
 from werkzeug.wrappers import Response as BaseResponse
 
 from backoffice.errors import BadRequest, Conflict, NotFound, OfficeError, Refused
@@ -62,7 +62,9 @@ def create_pages(office: Office, hits: HitStore) -> Flask:
 
 
 def _fill_templates(app: Flask, office: Office) -> None:
-    app.jinja_env.filters.update(when=views.when, span=views.span, percent=views.percent)
+    app.jinja_env.filters.update(
+        when=views.when, span=views.span, percent=views.percent, uncertainty=views.uncertainty
+    )
     app.jinja_env.globals.update(
         views=views, csrf_token=csrf_token, agency=office.settings.agency, may=may, Action=Action
     )
@@ -97,4 +99,6 @@ def _refuse(error: OfficeError) -> tuple[str, int] | BaseResponse:
 
 def _http_error(error: HTTPException) -> tuple[str, int]:
     status = error.code or 500
+    if isinstance(error, SecurityError):  # a foreign host name: there are no addresses to build a page with
+        return "This host name is not served here.", status
     return render_template("problem.html", message=error.description, status=status), status

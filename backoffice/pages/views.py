@@ -132,10 +132,15 @@ def vehicle_words(record: HitRecord) -> str:
 def span(seconds: float) -> str:
     """A length of time for a glance."""
     whole = max(0, int(seconds))
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if whole >= size:
+    for least, size, unit in ((2 * 86_400, 86_400, "d"), (3_600, 3_600, "h"), (60, 60, "min")):
+        if whole >= least:
             return f"{whole // size} {unit}"
     return f"{whole} s"
+
+
+def uncertainty(time_us: int) -> str:
+    """A clock's uncertainty: milliseconds below one second."""
+    return f"{time_us / 1e6:.1f} s" if time_us >= 1_000_000 else f"{time_us // 1000} ms"
 
 
 def when(time_us: int) -> str:
@@ -160,7 +165,7 @@ def device_row(device: Device, now_us: int) -> DeviceRow:
     )
     state = "revoked" if device.revoked_us else "never" if not beat else "late" if late else "ok"
     ago = span((now_us - device.heartbeat_us) / 1e6) + " ago" if device.heartbeat_us else "none yet"
-    uncertainty = beat.get("time_uncertainty_us")
+    clock_us = beat.get("time_uncertainty_us")
     return DeviceRow(
         device_id=device.device_id,
         state=state,
@@ -171,7 +176,7 @@ def device_row(device: Device, now_us: int) -> DeviceRow:
             f"{item['list_id']} v{item['version']}{' STALE' if item['stale'] else ''}"
             for item in beat.get("lists", [])
         ),
-        clock=f"±{uncertainty / 1e6:.1f} s" if uncertainty is not None else "",
+        clock=f"±{uncertainty(clock_us)}" if clock_us is not None else "",
         problems=tuple(beat.get("problems", [])),
         health=tuple((key, str(value)) for key, value in sorted(beat.get("health", {}).items())),
     )

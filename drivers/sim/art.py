@@ -90,7 +90,8 @@ class VehicleArt:
         rear = vehicle.near_lane
         palette = night_palette(vehicle.infrared) if night else day_palette(vehicle.paint, rear=rear)
         self.end = sprite(draw_end(vehicle.body, palette, rear=rear), grey=night)
-        self.side = sprite(draw_side(vehicle.body, palette, rear=rear), grey=night)
+        upper, lower = draw_side(vehicle.body, palette, rear=rear)
+        self.side_upper, self.side_lower = sprite(upper, grey=night), sprite(lower, grey=night)
         self.plate = plate.night if night else plate.day
 
 

@@ -35,6 +35,16 @@ class Body:
     tall_lamps: bool
     share: float
 
+    @property
+    def roof_half_w(self) -> float:
+        """Half the roof's width: the cabin leans in."""
+        return self.half_w - (0.34 if self.kind in ("sedan", "hatchback") else 0.2)
+
+    def far_slope_m(self, *, rear: bool) -> float:
+        """How far before the other end the roof stops: bonnet or boot."""
+        boot = 0.95 if self.kind in ("sedan", "pickup") else 0.3
+        return 1.7 if rear else boot + 0.4
+
 
 BODIES: Final = (
     Body("sedan", 0.90, 1.45, 4.7, 0.82, 0.50, 0.94, 0.80, tall_lamps=False, share=4.0),
@@ -166,11 +176,11 @@ def _silhouette(canvas: _Canvas, body: Body, palette: Palette) -> float:
     """Tyres, lower body and cabin; returns the roof's half width."""
     w, h = body.half_w, body.height
     canvas.both(_box(w - 0.27, 0.0, w - 0.05, 0.5, 0.03), palette.tyre, solid=True)
-    low = [(-w + 0.06, 0.24), (w - 0.06, 0.24), (w - 0.01, 0.42), (w - 0.02, body.belt_y - 0.08)]
-    right = [*low[1:], (w - 0.09, body.belt_y + 0.02)]
+    low = [(-w + 0.06, 0.24), (w - 0.06, 0.24), (w, 0.36), (w, body.belt_y - 0.08)]
+    right = [*low[1:], (w - 0.005, body.belt_y + 0.02)]
     canvas.fill([*right, *[(-x, y) for x, y in reversed(right)]], palette.paint, solid=True)
-    top = w - (0.34 if body.kind in ("sedan", "hatchback") else 0.2)
-    cabin = [(w - 0.10, body.belt_y), (top + 0.04, h - 0.08), (top - 0.06, h - 0.01)]
+    top = body.roof_half_w
+    cabin = [(w - 0.005, body.belt_y), (top + 0.01, h - 0.05), (top - 0.012, h)]
     canvas.fill([*cabin, *[(-x, y) for x, y in reversed(cabin)]], palette.paint, solid=True)
     return top
 
@@ -236,37 +246,32 @@ def draw_end(body: Body, palette: Palette, *, rear: bool) -> Picture:
     return canvas.bgra()
 
 
-def draw_side(body: Body, palette: Palette, *, rear: bool) -> Picture:
-    """The side as BGRA, its left edge at the end that the camera sees."""
+def draw_side(body: Body, palette: Palette, *, rear: bool) -> tuple[Picture, Picture]:
+    """The side above and below the belt as BGRA, the left edge at the end that the camera sees."""
     half = body.length / 2
     canvas = _Canvas(half, body.height, palette.paint, SIDE_PX_PER_M)
-    nose = 0.95 if body.kind in ("sedan", "pickup") else 0.35
-    near, far = (nose if rear else 1.2), (1.2 if rear else nose)
     belt, h = body.belt_y, body.height
-    lower = [
-        (-half, 0.24),
-        (half, 0.24),
-        (half, belt - 0.15),
-        (half - 0.2, belt),
-        (-half + 0.1, belt),
-        (-half, belt - 0.1),
+    slope = half - body.far_slope_m(rear=rear)  # where the roof stops
+    canvas.fill(
+        [(-half, 0.24), (half, 0.24), (half, belt - 0.15), (half - 0.2, belt), (-half, belt)],
+        palette.paint,
+        solid=True,
+    )
+    canvas.fill([(-half, belt), (-half, h), (slope, h), (slope + 0.8, belt)], palette.paint, solid=True)
+    glass = [
+        (-half + 0.12, belt + 0.05),
+        (-half + 0.18, h - 0.1),
+        (slope - 0.04, h - 0.1),
+        (slope + 0.6, belt + 0.05),
     ]
-    canvas.fill(lower, palette.paint, solid=True)
-    roof = [
-        (-half + near * 0.4, belt),
-        (-half + near, h - 0.01),
-        (half - far - 0.5, h - 0.01),
-        (half - far + 0.3, belt),
-    ]
-    canvas.fill(roof, palette.paint, solid=True)
-    glass = [(-half + near * 0.6, belt + 0.05), (-half + near + 0.08, h - 0.1), (half - far - 0.52, h - 0.1)]
-    canvas.fill([*glass, (half - far + 0.1, belt + 0.05)], palette.glass)
-    middle = (near - far) / 2
+    canvas.fill(glass, palette.glass)
+    middle = (slope - half) / 2
     canvas.fill(_box(middle - 0.05, belt, middle + 0.05, h - 0.08), palette.paint)
     for x in (-half + 0.85, half - 0.9):
         canvas.disc((x, 0.33), 0.33, palette.tyre, solid=True)
         canvas.disc((x, 0.33), 0.2, _shade(palette.chrome, 0.8))
-    canvas.line((middle, 0.3), (middle, belt), _shade(palette.paint, 0.6), 3)
+    canvas.line((middle, 0.3), (middle, belt), _shade(palette.paint, 0.6), 2)
     _gradient(canvas, belt, h)
     canvas.colour[:] = cv2.convertScaleAbs(canvas.colour, alpha=0.72)  # away from the sun
-    return canvas.bgra()
+    whole, row = canvas.bgra(), round((h - belt) * SIDE_PX_PER_M)
+    return whole[:row], whole[row:]

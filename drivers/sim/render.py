@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.sim.art import Gallery, Picture, Quad, Sprite, lay, pick, sprite, warp
+from drivers.sim.art import Gallery, Picture, Quad, Sprite, VehicleArt, lay, pick, sprite, warp
 from drivers.sim.optics import HEIGHT_M, Light, View
 from drivers.sim.scene import draw_scene
 from drivers.sim.traffic import FADE_M, FARTHEST_M, PLATE_H_M, PLATE_W_M, Vehicle
@@ -20,7 +20,6 @@ MAX_MOTION_PX: Final = 61.0
 GLOW_HALO_M: Final = 0.45  # how far a lamp's halo reaches around it
 NOISE_MARGIN: Final = 96  # pixels by which the noise tile can be shifted
 ROOF_SEEN_BELOW_M: Final = HEIGHT_M - 0.05
-SIDE_LEAN_M: Final = 0.2  # how far the cabin leans in at the roof
 
 
 def _glow_sprite() -> Picture:
@@ -108,9 +107,7 @@ class Renderer:
             ]
             lay(frame, self._shadow, _quad(self._view, ground), bright=0.0, opacity=opacity)
         if x + w < 0.0:
-            top = x + w - SIDE_LEAN_M
-            side = [(top, h, z), (top, h, back), (x + w, 0.0, back), (x + w, 0.0, z)]
-            lay(frame, art.side, _quad(self._view, side), bright=bright, opacity=opacity)
+            self._side(frame, art, vehicle, z, (bright, opacity))
         if h < ROOF_SEEN_BELOW_M:
             self._roof(frame, vehicle, z, bright * opacity)
         end = [(x - w, h, z), (x + w, h, z), (x + w, 0.0, z), (x - w, 0.0, z)]
@@ -119,10 +116,21 @@ class Renderer:
         if light.night:
             self._lamps(frame, vehicle, light, z)
 
+    def _side(
+        self, frame: Picture, art: VehicleArt, vehicle: Vehicle, z: float, shown: tuple[float, float]
+    ) -> None:
+        body, back = vehicle.body, z + vehicle.body.length
+        low, high = vehicle.lane_x_m + body.half_w, vehicle.lane_x_m + body.roof_half_w
+        y, top = body.belt_y, body.height - 0.01
+        upper = [(high, top, z), (high, top, back), (low, y, back), (low, y, z)]
+        lower = [(low, y, z), (low, y, back), (low, 0.0, back), (low, 0.0, z)]
+        for layer, points in ((art.side_lower, lower), (art.side_upper, upper)):
+            lay(frame, layer, _quad(self._view, points), bright=shown[0], opacity=shown[1])
+
     def _roof(self, frame: Picture, vehicle: Vehicle, z: float, bright: float) -> None:
         x, body = vehicle.lane_x_m, vehicle.body
-        w, h = body.half_w - 0.36, body.height - 0.012
-        far = z + body.length * 0.55
+        w, h = body.roof_half_w, body.height - 0.012
+        far = z + body.length - body.far_slope_m(rear=vehicle.near_lane)
         points = _quad(self._view, [(x - w, h, far), (x + w, h, far), (x + w, h, z), (x - w, h, z)])
         paint = (vehicle.infrared,) * 3 if frame.ndim == 2 else vehicle.paint
         colour = tuple(min(255.0, channel * 1.12 * bright) for channel in paint)

@@ -57,7 +57,9 @@ def visible_plates(view: View, vehicles: list[Vehicle], at_s: float) -> list[tup
             continue
         hulls = [outline(view, other, at_s).astype(np.float32) for other in vehicles[index + 1 :]]
         points = [(float(x), float(y)) for x, y in (*corners, corners.mean(axis=0))]
-        if not any(cv2.pointPolygonTest(hull, point, measureDist=False) >= 0 for hull in hulls for point in points):
+        if not any(
+            cv2.pointPolygonTest(hull, point, measureDist=False) >= 0 for hull in hulls for point in points
+        ):
             found.append((vehicle, corners))
     return found
 

@@ -123,5 +123,6 @@ def export_int8(
         float_path = export_float(module, sample_shape, Path(folder) / "float.tflite")
         int8_path = quantize(float_path, sample_shape, calibration_batches, Path(folder) / "int8.tflite")
         check_int8(int8_path, sample_shape)
+        int8_path.chmod(0o644)
         int8_path.replace(out_path)
     return describe(out_path)

@@ -38,16 +38,22 @@ SAVE_EVERY = 120.0  # s
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A share of the training time (0..1, its end) with its recipe and picture sizes (w, h, batch, share)."""
+    """A share of the training time (0..1, its end) with its recipe and picture sizes (w, h, batch, share).
+
+    `mined`: sources, by the beginning of their name, in which unlabelled plates are looked for beforehand.
+    """
 
     end: float
     recipe: Recipe
     sizes: tuple[tuple[int, int, int, float], ...]
+    mined: str | None = None
 
 
+LARGE = ((640, 384, 12, 0.45), (512, 320, 16, 0.3), (416, 256, 20, 0.25))
 STAGES = (
-    Stage(0.38, PHASE_A, ((320, 192, 32, 0.7), (416, 256, 20, 0.3))),
-    Stage(0.80, PHASE_B, ((640, 384, 12, 0.45), (512, 320, 16, 0.3), (416, 256, 20, 0.25))),
+    Stage(0.36, PHASE_A, ((320, 192, 32, 0.7), (416, 256, 20, 0.3))),
+    Stage(0.62, PHASE_B, LARGE),
+    Stage(0.82, PHASE_B, LARGE, mined="openimages"),
     Stage(1.01, FINAL, ((640, 384, 12, 0.8), (512, 320, 16, 0.2))),
 )
 
@@ -255,9 +261,9 @@ def _stage_at(progress: float) -> int:
 
 
 def _enter(run: Run, stage: int) -> Iterator[Batch]:
-    if stage > 0:
-        loosest = "" if stage == 1 else "openimages"  # the source with most unlabelled plates
-        mine(run.average.net, run.settings.work, run.settings.device, loosest)
+    sources = STAGES[stage].mined
+    if sources is not None:
+        mine(run.average.net, run.settings.work, run.settings.device, sources)
     run.state.stage = stage
     log.info("detector_stage", stage=stage, seconds=round(run.state.seconds))
     return _loader(run.settings, STAGES[stage], run.settings.seed + 1000 * stage + run.state.step)

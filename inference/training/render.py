@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .glyphs_dies import DieSet
-from .render_furniture import Plane, bolts, dirt, frame, furnish, relief, side_band, stickers
+from .render_furniture import Plane, bolts, dirt, frame, furnish, logo, relief, side_band, stickers
 from .render_serial import serial_mask
 from .render_text import Serial, us_serial, world_serial
 
@@ -76,7 +76,7 @@ def _layout(rng: np.random.Generator, region: str) -> tuple[float, float, float,
     if region == "us":
         top = rng.uniform(0.22, 0.34)
         left, right = rng.uniform(0.03, 0.08), rng.uniform(0.92, 0.97)
-        if rng.random() < 0.14:  # an emblem at one side
+        if rng.random() < 0.24:  # an emblem at one side
             left, right = (
                 (rng.uniform(0.2, 0.34), 0.96) if rng.random() < 0.75 else (0.04, rng.uniform(0.7, 0.82))
             )
@@ -106,10 +106,17 @@ def _layout(rng: np.random.Generator, region: str) -> tuple[float, float, float,
 
 
 def _strike_serial(
-    rng: np.random.Generator, dies: DieSet, serial: Serial, canvas: NDArray[np.uint8], region: str
+    rng: np.random.Generator,
+    dies: DieSet,
+    serial: Serial,
+    canvas: NDArray[np.uint8],
+    region: str,
+    plane: Plane,
 ) -> None:
     height, width = canvas.shape
     top, bottom, left, right = _layout(rng, region)
+    if region == "us" and right - left < 0.8:
+        logo(rng, plane, *((0.04, left) if left > 0.1 else (right, 0.96)))
     rows = len(serial.rows)
     each = (bottom - top) / rows
     room = int((right - left) * width)
@@ -137,7 +144,7 @@ def draw_plate(rng: np.random.Generator, kit: Kit, region: str | None = None) ->
     if region == "us":
         stickers(rng, plane, dies, ((0.12, 0.12), (0.88, 0.12), (0.1, 0.9), (0.9, 0.9)))
     struck, printed = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
-    _strike_serial(rng, dies, serial, struck, region)
+    _strike_serial(rng, dies, serial, struck, region, plane)
     furnish(rng, printed, region)
     for mask, tone in ((printed, ink_tone + rng.uniform(-0.15, 0.25)), (struck, ink_tone)):
         plane += (np.float32(tone) - plane) * (mask / 255.0).astype(np.float32)

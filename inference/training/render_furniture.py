@@ -135,6 +135,42 @@ def dirt(rng: np.random.Generator, plane: Plane) -> None:
         )
 
 
+def logo(rng: np.random.Generator, plane: Plane, left: float, right: float) -> None:
+    """A club's or a cause's sign beside the serial: patches and rings, a letter or two that nobody reads."""
+    height, width = plane.shape
+    x0, x1 = int(left * width), int(right * width)
+    for _ in range(int(rng.integers(1, 5))):
+        tone = float(rng.uniform(0, 1))
+        centre = (int(rng.uniform(x0 + 4, x1 - 4)), int(height * rng.uniform(0.35, 0.7)))
+        size = int((x1 - x0) * rng.uniform(0.12, 0.48))
+        kind = rng.random()
+        if kind < 0.5:
+            thick = -1 if rng.random() < 0.6 else int(rng.integers(1, 5))
+            axes = (size, int(size * rng.uniform(0.7, 1.4)))
+            cv2.ellipse(plane, centre, axes, 0, 0, 360, tone, thick, cv2.LINE_AA)
+        elif kind < 0.75:
+            angle = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(3, 12))))
+            points = (
+                centre
+                + np.stack([np.cos(angle), np.sin(angle)], 1) * rng.uniform(0.3, 1, (len(angle), 1)) * size
+            )
+            cv2.fillPoly(plane, [points.astype(np.int32)], tone, cv2.LINE_AA)
+        else:
+            text = "".join(rng.choice(list("ABCDEFGHNOSTUVWY019"), int(rng.integers(1, 4))))
+            scale = size / 22 / len(text)
+            place = (max(0, centre[0] - size // 2), centre[1] + size // 3)
+            cv2.putText(
+                plane,
+                text,
+                place,
+                int(rng.choice(_HERSHEY)),
+                scale,
+                tone,
+                int(rng.integers(1, 4)),
+                cv2.LINE_AA,
+            )
+
+
 def furnish(rng: np.random.Generator, ink: NDArray[np.uint8], region: str) -> None:
     """The print that belongs to the region: state names, slogans, cities."""
     if region == "us":

@@ -81,6 +81,14 @@ def _stack(rng: np.random.Generator, dies: DieSet, token: str, height: int) -> N
     return mask
 
 
+def _small(rng: np.random.Generator, dies: DieSet, token: str, height: int) -> NDArray[np.uint8]:
+    """Small characters in line, at the top or the middle of the row."""
+    tall = max(6, int(height * rng.uniform(0.4, 0.65)))
+    line = np.hstack([np.pad(_glyph(dies, c, tall, rng.uniform(0.9, 1.3)), ((0, 0), (0, 2))) for c in token])
+    top = int((height - tall) * rng.uniform(0, 0.7))
+    return np.pad(line, ((top, height - tall - top), (0, 0)))
+
+
 def serial_mask(
     rng: np.random.Generator, dies: DieSet, row: tuple[str, ...], height: int, room: int
 ) -> NDArray[np.uint8]:
@@ -89,7 +97,9 @@ def serial_mask(
     squeeze = rng.uniform(0.9, 1.1)
     parts: list[NDArray[np.uint8]] = []
     for token in row:
-        if len(token) > 1:
+        if token[0] == "~":
+            parts.append(_small(rng, dies, token[1:], height))
+        elif len(token) > 1:
             parts.append(_stack(rng, dies, token, height))
         elif token in dies.masks:
             parts.append(_glyph(dies, token, height, squeeze))

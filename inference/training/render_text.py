@@ -3,7 +3,7 @@
 
 A serial is a list of rows; a row is a list of tokens. Letters and digits are read; everything else is drawn and
 not read: `-`, `.`, `*` (emblem), `<` (heart), ` ` (gap), `_` (half gap). A token of two or three characters is a
-stack of small letters, read from the top.
+stack of small letters, read from the top; one that starts with `~` is small and stands in line (a year).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _DIGITS = "0123456789"
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _ALL = _DIGITS + _LETTERS
 
-# 9 is a digit, A a letter, X either; other signs are drawn as they are.
+# 9 is a digit, A a letter, X either, ~ two small digits; other signs are drawn as they are.
 US_FORMATS = (
     "9AAA999", "AAA9999", "AAA-9999", "AAA*9999", "AAA 9999", "AAA-999", "AAA*999", "AAA 999", "999-AAA",
     "999*AAA", "999 AAA", "AA-9999", "AA 99999", "AA-99999", "99999AA", "9999 AA", "A99-AAA", "A99*AAA",
@@ -48,7 +48,7 @@ WORLD_FORMATS = {
 TWO_ROW_FORMATS = (
     "AAA/9999", "AAA/999", "AA 99/A 9999", "AA99A/A9999", "AA 99/AA 9999", "AA99/AAA", "AA99A/9999",
     "AA*99/999", "AAA/99A", "A*A/999", "AA/9999", "AAA-99/999", "99-99/999", "AA-99/AA-99", "AA 99/AA9999",
-    "A9/AAA", "99/99-99",
+    "A9/AAA", "99/99-99", "AAA-~/9999", "AAA-~/999", "AAA_~/9999", "AAA-~/9999",
 )  # fmt: skip
 _WORDS = (
     "LOVE", "MOM", "DAD", "GOLF", "RUN", "BOAT", "FISH", "SKI", "JEEP", "VETTE", "HOT", "ROD", "BMW",
@@ -91,6 +91,8 @@ def fill(rng: np.random.Generator, pattern: str) -> list[list[str]]:
     for sign in pattern:
         if sign == "/":
             rows.append([])
+        elif sign == "~":
+            rows[-1].append("~" + "".join(rng.choice(list(_DIGITS), 2)))
         elif sign in "9AX":
             pool = {"9": _DIGITS, "A": _LETTERS, "X": _ALL}[sign]
             rows[-1].append(pool[int(rng.integers(len(pool)))])
@@ -147,7 +149,7 @@ def us_serial(rng: np.random.Generator) -> Serial:
         length = int(rng.integers(4, 8))
         return serial_from(fill(rng, "X" * length))
     rows = fill(rng, US_FORMATS[int(rng.integers(len(US_FORMATS)))])
-    if kind > 0.9:
+    if kind > 0.84:
         rows = _with_stack(rng, rows)
     return serial_from(rows)
 

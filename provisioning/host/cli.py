@@ -37,7 +37,7 @@ Command = Callable[[argparse.Namespace], tuple[int, Result]]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; see EPILOG for the exit codes."""
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     command: Command = options.run
     try:
         code, result = command(options)
@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
     parser = argparse.ArgumentParser(prog="wayside-tech", description=__doc__, epilog=EPILOG)
     parser.add_argument("--version", action="version", version=metadata.version("wayside"))
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

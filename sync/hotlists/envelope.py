@@ -5,40 +5,18 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from sync.certificates import key_id
 from sync.errors import BadList, BadSignature
 
 MAX_HEAD_BYTES = 512  # bytes, both head lines together
 _LABEL = re.compile(r"^[a-z0-9-]{1,32}$")
-
-
-def key_id(public_key: ec.EllipticCurvePublicKey) -> str:
-    """The first 16 hex digits of the SHA-256 of the SubjectPublicKeyInfo (DER)."""
-    der = public_key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(der).hexdigest()[:16]
-
-
-def load_keys(pems: Iterable[bytes | str]) -> tuple[ec.EllipticCurvePublicKey, ...]:
-    """P-256 public keys from PEM; raises BadSignature for anything else."""
-    keys = []
-    for pem in pems:
-        try:
-            key = serialization.load_pem_public_key(pem.encode() if isinstance(pem, str) else pem)
-        except (ValueError, UnsupportedAlgorithm) as error:
-            raise BadSignature(
-                "a list-signing key is not a PEM public key; enrol the device again"
-            ) from error
-        if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-            raise BadSignature("a list-signing key is not a P-256 key; enrol the device again")
-        keys.append(key)
-    return tuple(keys)
 
 
 def sign_envelope(what: str, body: bytes, private_key: ec.EllipticCurvePrivateKey) -> bytes:

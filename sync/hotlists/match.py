@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from sync.hotlists.entry import Category, ListEntry, is_pattern, normalise_plate
 from sync.hotlists.fold import align, why_alike
@@ -79,8 +79,7 @@ class Match:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Listed:
+class _Listed(NamedTuple):  # made once per entry: half a million of them
     document: ListDocument
     entry: ListEntry
     mode: Mode
@@ -95,8 +94,11 @@ class Matcher:
         self.blocked: Counter[Category] = Counter()
         self.indexed = 0
         for hot_list in lists:
+            modes: dict[tuple[Category, str], Mode] = {}  # a list has few codes: judge each once
             for entry in hot_list.entries:
-                mode = policy.mode_of(entry, hot_list.document)
+                mode = modes.get((entry.category, entry.code))
+                if mode is None:
+                    mode = modes[entry.category, entry.code] = policy.mode_of(entry, hot_list.document)
                 if mode is Mode.BLOCKED:
                     self.blocked[entry.category] += 1
                     continue

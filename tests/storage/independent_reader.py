@@ -11,7 +11,6 @@ import hmac
 import json
 import struct
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +55,9 @@ def labeled_expand(suite: bytes, prk: bytes, name: bytes, info: bytes, size: int
     return expand(prk, struct.pack(">H", size) + b"HPKE-v1" + suite + name + info, size)
 
 
-def hpke_key(dh: bytes, enc: bytes, recipient: Public, info: bytes, aead: int, key_size: int) -> tuple[bytes, bytes]:
+def hpke_key(
+    dh: bytes, enc: bytes, recipient: Public, info: bytes, aead: int, key_size: int
+) -> tuple[bytes, bytes]:
     kem = b"KEM" + struct.pack(">H", 0x0010)
     prk = labeled_extract(kem, b"", b"eae_prk", dh)
     shared = labeled_expand(kem, prk, b"shared_secret", enc + point(recipient), 32)
@@ -186,49 +187,60 @@ def _frames(
             out.complete = False
             break
         kind, size, crc = struct.unpack(">BII", data[at : at + 9])
-        body = data[at + 9 : at + 9 + size]
+        body, end = data[at + 9 : at + 9 + size], at + 9 + size
         aad = header_hash + bytes([kind]) + struct.pack(">Q", index) + tag
         nonce = bytes(4) + struct.pack(">Q", index)
         if kind == 0x46 and len(body) == size:
-            out.closed = at + 9 + size == len(data) and _footer_good(
-                body, data[:at], (index, tag), lambda seal, raw: aead.decrypt(nonce, seal, aad + raw), header_hash, verify
+            footer = _footer(body, data[:at], index, tag)
+            out.closed = (
+                end == len(data)
+                and footer is not None
+                and _decrypts(aead, nonce, footer.seal, aad + footer.raw)
             )
+            if out.closed and footer is not None and verify is not None:
+                out.closed = signed_by(verify, "segment-footer", header_hash + footer.raw, footer.signature)
             out.complete = out.closed
             break
-        try:
-            if kind != 0x52 or len(body) != size or zlib.crc32(data[at : at + 5] + body) != crc:
-                raise InvalidTag
-            out.records.append(aead.decrypt(nonce, body, aad))
-        except InvalidTag:
+        sound = kind == 0x52 and len(body) == size and zlib.crc32(data[at : at + 5] + body) == crc
+        if not (sound and _decrypts(aead, nonce, body, aad)):
             out.complete = False
             break
-        tag, index, at = body[-16:], index + 1, at + 9 + size
+        out.records.append(aead.decrypt(nonce, body, aad))
+        tag, index, at = body[-16:], index + 1, end
     return out
 
 
-def _footer_good(
-    body: bytes,
-    before: bytes,
-    state: tuple[int, bytes],
-    unseal: Callable[[bytes, bytes], bytes],
-    header_hash: bytes,
-    verify: Public | None,
-) -> bool:
+def _decrypts(aead: AESGCM, nonce: bytes, body: bytes, aad: bytes) -> bool:
+    try:
+        aead.decrypt(nonce, body, aad)
+    except InvalidTag:
+        return False
+    return True
+
+
+@dataclass
+class FooterParts:
+    raw: bytes
+    seal: bytes
+    signature: bytes
+
+
+def _footer(body: bytes, before: bytes, records: int, last_tag: bytes) -> FooterParts | None:
     (size,) = struct.unpack(">H", body[:2])
     raw, seal, rest = body[2 : 2 + size], body[2 + size : 18 + size], body[18 + size :]
     (sig_size,) = struct.unpack(">H", rest[:2])
     signature, end = rest[2 : 2 + sig_size], rest[2 + sig_size :]
     footer = _json(raw)
     if footer is None or end != struct.pack(">I", len(body) + 9) + b"WAYSEND\n":
-        return False
-    expected = {"records": state[0], "last_tag": state[1].hex(), "body_sha256": hashlib.sha256(before).hexdigest()}
+        return None
+    expected = {
+        "records": records,
+        "last_tag": last_tag.hex(),
+        "body_sha256": hashlib.sha256(before).hexdigest(),
+    }
     if any(footer[name] != value for name, value in expected.items()):
-        return False
-    try:
-        unseal(seal, raw)
-    except InvalidTag:
-        return False
-    return verify is None or signed_by(verify, "segment-footer", header_hash + raw, signature)
+        return None
+    return FooterParts(raw, seal, signature)
 
 
 # --- Writing a segment, for vectors -------------------------------------------------------------------------

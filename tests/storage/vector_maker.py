@@ -63,13 +63,19 @@ def flipped(data: bytes, at: int) -> bytes:
     return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
 
-def forged_footer(made: other.Made) -> bytes:
-    """A good seal, and the signature of another key."""
+def forged_footer(made: other.Made, signer: ec.EllipticCurvePrivateKey, seal: bytes = b"") -> bytes:
+    """The same footer signed by `signer`, with another seal if one is given."""
     raw_size = int.from_bytes(made.footer[9:11], "big")
-    raw, seal = made.footer[11 : 11 + raw_size], made.footer[11 + raw_size : 27 + raw_size]
+    raw, good_seal = made.footer[11 : 11 + raw_size], made.footer[11 + raw_size : 27 + raw_size]
     digest = hashlib.sha256(made.header[:-32]).digest()
-    signature = other.sign(FORGER, "segment-footer", digest + raw)
-    body = raw_size.to_bytes(2, "big") + raw + seal + len(signature).to_bytes(2, "big") + signature
+    signature = other.sign(signer, "segment-footer", digest + raw)
+    body = (
+        raw_size.to_bytes(2, "big")
+        + raw
+        + (seal or good_seal)
+        + len(signature).to_bytes(2, "big")
+        + signature
+    )
     return other.frame(0x46, body + (9 + len(body) + 12).to_bytes(4, "big") + b"WAYSEND\n")
 
 
@@ -96,7 +102,8 @@ def vectors() -> dict[str, tuple[dict[str, str], bytes]]:
         "foreign-record": ("damaged", "1", head + records[0] + foreign.records[1] + records[2] + made.footer),
         "removed-last-record": ("damaged", "2", head + b"".join(records[:2]) + made.footer),
         "cut-tail": ("damaged", "2", (head + b"".join(records))[:-3]),
-        "footer-forged": ("damaged", "3", head + b"".join(records) + forged_footer(made)),
+        "footer-forged": ("damaged", "3", head + b"".join(records) + forged_footer(made, FORGER)),
+        "footer-seal": ("damaged", "3", head + b"".join(records) + forged_footer(made, DEVICE, bytes(16))),
         "bytes-after-footer": ("damaged", "3", good + records[0]),
     }
     out = {}

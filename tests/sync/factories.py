@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from sync.hotlists.entry import Category, ListEntry
+from sync.hotlists.listfile import HotList, ListDocument
 from sync.schema import CharReading, HitRecord, MatchKind, MatchRecord, ReadRecord, hit_id
 
 NOW_US = 1_790_000_000_000_000
@@ -64,3 +65,30 @@ def hit_record(**changes: Any) -> HitRecord:
         "probability": 0.93,
     }
     return HitRecord(**(fields | changes))
+
+
+def document(entries: Any = None, **changes: Any) -> ListDocument:
+    fields: dict[str, Any] = {
+        "list_id": "leads",
+        "version": 3,
+        "created_us": NOW_US - HOUR_US,
+        "as_of_us": NOW_US - HOUR_US,
+        "expires_us": NOW_US + 24 * HOUR_US,
+        "entries": tuple([entry()] if entries is None else entries),
+    }
+    return ListDocument(**(fields | changes))
+
+
+def hot_list(entries: Any = None, **changes: Any) -> HotList:
+    return HotList(document(entries, **changes), "0" * 16, "0" * 64, 1)
+
+
+def chars(text: str, p: float = 0.99, **alternatives: tuple[str, float]) -> tuple[CharReading, ...]:
+    """Readings of a text; `at2=("O", 0.1)` gives position 2 an alternative and the rest of its probability."""
+    found = []
+    for at, char in enumerate(text):
+        other = alternatives.get(f"at{at}")
+        found.append(
+            CharReading(c=char, p=p) if other is None else CharReading(c=char, p=1 - other[1], alt=(other,))
+        )
+    return tuple(found)

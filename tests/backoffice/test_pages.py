@@ -1,0 +1,357 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pages through Flask's test client, and once over a real socket."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import shutil
+import subprocess
+import tempfile
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+from office_world import JPEG, Clock, MadeDevice, MadeOffice, make_hit, seal_hit
+
+from backoffice import devices, keys, lists
+from backoffice.errors import BadRequest
+from backoffice.hits import Decision, HitStore, Reason, Verdict, check_verdict
+from backoffice.office import Office, day_of
+from backoffice.pages.app import create_pages
+from backoffice.people import LOCKOUT_US, MAX_FAILURES, TRAINING_LIFETIME_DAYS, Role
+from backoffice.tls import plain_server
+from storage.audit import read_entries
+from sync.schema import Heartbeat, ListStatus
+
+PASSWORD = "correct horse battery"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture
+def store(office: Office) -> HitStore:
+    return HitStore(office, keys.load_purpose_key(office.layout, keys.HITS))
+
+
+@pytest.fixture
+def client(office: Office, store: HitStore) -> FlaskClient:
+    office.people.set_password("admin", PASSWORD)
+    return create_pages(office, store).test_client()
+
+
+@pytest.fixture
+def hit_id(office: Office, store: HitStore, device: MadeDevice) -> str:
+    hit = make_hit(at_us=office.clock())
+    store.put(hit.hit_id, "pole-1", seal_hit(office, hit))
+    return hit.hit_id
+
+
+def token(client: FlaskClient, path: str = "/login") -> str:
+    found = re.search(r'name="csrf" value="([^"]+)"', client.get(path).text)
+    assert found
+    return found[1]
+
+
+def log_in(client: FlaskClient, name: str = "admin", password: str = PASSWORD) -> int:
+    return client.post("/login", data={"csrf": token(client), "name": name, "password": password}).status_code
+
+
+def events(office: Office) -> list[str]:
+    return [entry.event for entry in read_entries(office.layout.audit)]
+
+
+def decide(client: FlaskClient, hit_id: str, **form: str) -> int:
+    csrf = {"csrf": token(client, "/hits")}
+    return client.post(f"/hits/{hit_id}/decision", data=csrf | form).status_code
+
+
+# --- logins ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/hits", "/hits/rows", "/hits/x", "/hits/x/crop", "/devices", "/lists"]
+)
+def test_nothing_is_served_without_a_login(path: str, client: FlaskClient) -> None:
+    answer = client.get(path, follow_redirects=True)
+    assert answer.request.path == "/login"
+
+
+def test_the_cookie_and_the_headers(client: FlaskClient) -> None:
+    answer = client.post("/login", data={"csrf": token(client), "name": "admin", "password": PASSWORD})
+    cookie = answer.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    page = client.get("/hits")
+    assert "script-src 'self'" in page.headers["Content-Security-Policy"]
+    assert page.headers["Cache-Control"] == "no-store"
+
+
+def test_wrong_passwords_lock_the_account_for_a_while(
+    client: FlaskClient, office: Office, clock: Clock
+) -> None:
+    for _ in range(MAX_FAILURES):
+        assert log_in(client, password="wrong") == 403
+    assert log_in(client) == 403  # the right one, too late
+    clock.forward(LOCKOUT_US / 1e6 + 1)
+    assert log_in(client) == 302
+    assert events(office).count("login_failed") == MAX_FAILURES + 1
+    assert events(office)[-1] == "login"
+
+
+def test_unknown_names_and_wrong_passwords_look_alike(client: FlaskClient) -> None:
+    answers = set()
+    for name in ("admin", "nobody"):
+        csrf = token(client)
+        page = client.post("/login", data={"csrf": csrf, "name": name, "password": "x"}).text
+        answers.add(page.replace(csrf, ""))
+    assert len(answers) == 1
+
+
+def test_forms_need_their_token(client: FlaskClient, hit_id: str) -> None:
+    assert client.post("/login", data={"name": "admin", "password": PASSWORD}).status_code == 403
+    log_in(client)
+    form = {"decision": "accepted", "characters_ok": "yes", "state_ok": "yes", "reason": "correct"}
+    assert client.post(f"/hits/{hit_id}/decision", data=form).status_code == 403
+    assert client.post("/logout").status_code == 403
+
+
+def test_the_one_time_password_must_be_replaced(made: MadeOffice, store: HitStore) -> None:
+    client = create_pages(made.office, store).test_client()
+    assert log_in(client, password=made.created.password) == 302
+    assert client.get("/hits", follow_redirects=True).request.path == "/password"
+    form = {
+        "csrf": token(client, "/password"),
+        "present": made.created.password,
+        "new": "short",
+        "again": "short",
+    }
+    assert client.post("/password", data=form).status_code == 400
+    assert client.post("/password", data=form | {"new": PASSWORD, "again": "other"}).status_code == 400
+    form |= {"new": PASSWORD, "again": PASSWORD}
+    assert client.post("/password", data=form).status_code == 302
+    assert client.get("/hits").status_code == 200
+    assert log_in(create_pages(made.office, store).test_client()) == 302
+
+
+def test_logins_end(client: FlaskClient, office: Office, clock: Clock, store: HitStore) -> None:
+    log_in(client)
+    clock.forward(29 * 60)
+    assert client.get("/hits").status_code == 200
+    clock.forward(20 * 60)
+    assert client.get("/hits/rows").status_code == 200  # a refresh shows, but keeps nothing alive
+    clock.forward(20 * 60)
+    assert client.get("/hits").status_code == 302
+    log_in(client)
+    other = create_pages(office, store).test_client()
+    log_in(other)
+    office.people.set_password("admin", PASSWORD + "2")
+    assert client.get("/hits").status_code == 302  # a new password ends every login
+
+
+def test_other_host_names_are_refused(client: FlaskClient) -> None:
+    assert client.get("/login", headers={"Host": "evil.example"}).status_code == 400
+
+
+# --- roles and training ----------------------------------------------------------------------------
+
+
+def test_training_a_year_old_blocks(client: FlaskClient, office: Office) -> None:
+    today = day_of(office.clock())
+    for name, days in (("edge", TRAINING_LIFETIME_DAYS), ("lapsed", TRAINING_LIFETIME_DAYS + 1)):
+        office.people.add(name, Role.OPERATOR, today - dt.timedelta(days=days), office.clock(), PASSWORD)
+    assert log_in(client, "edge") == 302
+    assert client.get("/hits").status_code == 200
+    assert log_in(client, "lapsed") == 302
+    page = client.get("/hits")
+    assert page.status_code == 403
+    assert "training" in page.text
+
+
+def test_an_auditor_sees_no_hits(client: FlaskClient, office: Office, hit_id: str) -> None:
+    office.people.add("eve", Role.AUDITOR, day_of(office.clock()), office.clock(), PASSWORD)
+    log_in(client, "eve")
+    for path in ("/hits", f"/hits/{hit_id}", f"/hits/{hit_id}/crop"):
+        assert client.get(path).status_code == 403
+    assert client.get("/devices").status_code == 200
+
+
+# --- hits ------------------------------------------------------------------------------------------
+
+
+def test_the_hit_page_says_everything(client: FlaskClient, hit_id: str, office: Office) -> None:
+    log_in(client)
+    page = client.get(f"/hits/{hit_id}").text
+    for words in (
+        "Verify before acting",
+        "not read - verify",
+        "Stale list",
+        "look-alike characters",
+        "8 and B look alike",
+        "The state was not compared: the list says IL.",
+        "61 %",
+        "B 30 %",
+        "listed B",
+        "folded",
+        "version 3, 27 h old",
+        "6 of 7 agree",
+        "40.31080, -88.15590",
+        "stolen vehicle",
+        "RED 2015 DODG",
+    ):
+        assert words in page, words
+    assert '<span class="differs">8</span>' in page
+    assert '<span class="differs">B</span>' in page
+    assert "reported &lt;b&gt;stolen&lt;/b&gt;" in page
+    assert "onfirmed hit" not in page
+    crop = client.get(f"/hits/{hit_id}/crop")
+    assert (crop.data, crop.mimetype) == (JPEG, "image/jpeg")
+    assert events(office).count("hit_viewed") == 1
+
+
+def test_open_hits_age_visibly(client: FlaskClient, hit_id: str, clock: Clock) -> None:
+    log_in(client)
+    assert 'class="fresh"' in client.get("/hits/rows").text
+    clock.forward(150)
+    rows = client.get("/hits/rows").text
+    assert 'class="ageing"' in rows
+    assert "open 2 min" in rows
+    clock.forward(600)
+    assert 'class="overdue"' in client.get("/hits/rows").text
+    assert "1 open" in client.get("/hits").text
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {},
+        {"decision": "accepted", "reason": "correct"},
+        {"decision": "accepted", "reason": "correct", "characters_ok": "yes"},
+        {"decision": "accepted", "reason": "correct", "state_ok": "yes"},
+        {"decision": "accepted", "reason": "other", "characters_ok": "yes", "state_ok": "yes", "note": "x"},
+        {"decision": "rejected", "reason": "correct"},
+        {"decision": "rejected", "reason": "wrong characters", "characters_ok": "yes"},
+        {"decision": "rejected", "reason": "wrong state", "state_ok": "yes"},
+        {"decision": "rejected", "reason": "other"},
+        {"decision": "rejected", "reason": "stale entry", "note": "x" * 501},
+        {"decision": "confirmed", "reason": "correct"},
+    ],
+)
+def test_incoherent_decisions_are_not_taken(form: dict[str, str], client: FlaskClient, hit_id: str) -> None:
+    log_in(client)
+    assert decide(client, hit_id, **form) == 400
+    assert "1 open" in client.get("/hits").text
+
+
+def test_accepting_needs_both_marks_and_is_final(client: FlaskClient, office: Office, hit_id: str) -> None:
+    log_in(client)
+    form = {"decision": "accepted", "characters_ok": "yes", "state_ok": "yes", "reason": "correct"}
+    assert decide(client, hit_id, **form) == 302
+    assert decide(client, hit_id, decision="rejected", reason="stale entry") == 409
+    page = client.get(f"/hits/{hit_id}").text
+    assert "Accepted: correct" in page
+    assert "By admin" in page
+    assert 'name="decision"' not in page
+    entry = next(e for e in read_entries(office.layout.audit) if e.event == "hit_decided")
+    assert (entry.fields["user"], entry.fields["hit"], entry.fields["state_ok"]) == ("admin", hit_id, True)
+
+
+def test_every_reason_can_be_given() -> None:
+    for reason in Reason:
+        decision = Decision.ACCEPTED if reason is Reason.CORRECT else Decision.REJECTED
+        right = reason is Reason.CORRECT
+        check_verdict(Verdict(decision, right, right, reason, "note"))
+    with pytest.raises(BadRequest):
+        check_verdict(Verdict(Decision.REJECTED, False, False, Reason.CORRECT))
+
+
+def test_a_hit_that_does_not_open_is_shown_as_such(office: Office, hit_id: str) -> None:
+    office.people.set_password("admin", PASSWORD)
+    client = create_pages(office, HitStore(office, None)).test_client()
+    log_in(client)
+    assert "cannot be opened" in client.get("/hits").text
+    assert "cannot be opened" in client.get(f"/hits/{hit_id}").text
+    assert client.get(f"/hits/{hit_id}/crop").status_code == 404
+    assert client.get("/hits/none").status_code == 404
+
+
+# --- devices and lists -----------------------------------------------------------------------------
+
+
+def test_devices_and_lists(client: FlaskClient, office: Office, device: MadeDevice, clock: Clock) -> None:
+    log_in(client)
+    assert "not heard yet" in client.get("/devices").text
+    beat = Heartbeat(
+        device_id="pole-1",
+        boot_id="b",
+        sent_us=1,
+        software="wayside 0.1.0",
+        lists=(ListStatus(list_id="leads", version=3, age_s=1, stale=True),),
+        health={"temperature_c": 51.5},
+        problems=("the <camera> is dark",),
+    )
+    devices.record_heartbeat(office, "pole-1", beat.encode().decode())
+    page = client.get("/devices").text
+    assert "in touch" in page
+    assert "leads v3 STALE" in page
+    assert "the &lt;camera&gt; is dark" in page
+    clock.forward(301)
+    assert ">late<" in client.get("/devices").text
+    lists.add_manual(office, lists.Manual("AB1234", "x", office.clock() + 10**9))
+    lists.publish(office)
+    assert "manual" in client.get("/lists").text
+    clock.forward(31 * 86_400)
+    log_in(client)
+    assert "expired" in client.get("/lists").text
+
+
+# --- over a socket ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def open_pages(client: FlaskClient) -> Iterator[str]:
+    """The pages on a real port, already logged in (a browser without hands)."""
+    log_in(client)
+    held = client.get_cookie("wayside_office")
+    assert held
+    app = client.application
+
+    def logged_in(environ: dict[str, object], start: object) -> object:
+        environ["HTTP_COOKIE"] = f"wayside_office={held.value}"
+        return app.wsgi_app(environ, start)  # type: ignore[arg-type]
+
+    server = plain_server("127.0.0.1", 0, logged_in, 16_384)
+    server.prepare()
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    yield f"http://127.0.0.1:{server.bind_addr[1]}"
+    server.stop()
+    thread.join()
+
+
+def test_pages_over_a_socket(open_pages: str, hit_id: str) -> None:
+    for path in ("/hits", f"/hits/{hit_id}", "/static/office.css", "/static/live.js", "/static/mark.svg"):
+        with urllib.request.urlopen(open_pages + path) as answer:  # noqa: S310
+            assert answer.status == 200
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_a_browser_shows_new_hits_by_itself(
+    open_pages: str, office: Office, store: HitStore, device: MadeDevice, tmp_path: Path
+) -> None:
+    hit = make_hit(at_us=office.clock())
+    arrival = threading.Timer(1.5, lambda: store.put(hit.hit_id, "pole-1", seal_hit(office, hit)))
+    arrival.start()
+    command = [
+        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        f"--user-data-dir={tempfile.mkdtemp(dir=tmp_path)}", "--virtual-time-budget=8000", "--dump-dom",
+        open_pages + "/hits",
+    ]  # fmt: skip
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    arrival.join()
+    assert "1 open" in shown
+    assert hit.hit_id in shown

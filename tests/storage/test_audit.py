@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from storage_world import DEVICE_KEY, OTHER_KEY, Killed, Scripted
+
+from storage import audit as audit_module
+from storage.audit import (
+    CHECKPOINT_EVERY,
+    MAX_ENTRY_BYTES,
+    AuditLog,
+    Checkpoint,
+    read_entries,
+    verify_audit,
+)
+from storage.errors import AuditDamagedError, AuditError, DiskFullError, EntryTooLargeError, WriteFailedError
+
+PUBLIC = DEVICE_KEY.public_key()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "audit.jsonl"
+
+
+def filled(path, count: int = 10) -> AuditLog:
+    log = AuditLog.open(path, DEVICE_KEY)
+    for n in range(count):
+        log.append("opened", {"n": n, "who": "é"}, at_us=n)
+    return log
+
+
+def test_entries_are_chained_and_reopened(path) -> None:
+    first = filled(path, 2)
+    second = AuditLog.open(path).append("closed", {}, at_us=5)
+    third = first.append("closed", {})
+    assert (second.n, third.n) == (2, 3)
+    assert third.prev == second.hash
+    entries = list(read_entries(path))
+    assert [entry.event for entry in entries] == ["opened", "opened", "closed", "closed"]
+    assert entries[2] == second
+    assert entries[3].at_us > 1_600_000_000_000_000
+    report = verify_audit(path)
+    assert (report.ok, report.entries, report.head) == (True, 4, third.hash)
+
+
+def test_checkpoints_come_by_themselves_and_when_asked_for(path) -> None:
+    log = filled(path, CHECKPOINT_EVERY + 5)
+    report = verify_audit(path, PUBLIC)
+    assert (report.checkpoints, report.unsigned) == (1, 5)
+    checkpoint = log.checkpoint()
+    assert verify_audit(path, PUBLIC, checkpoint=checkpoint).unsigned == 0
+    log.append("more", {})
+    again = Checkpoint.from_fields(checkpoint.as_fields())
+    assert verify_audit(path, PUBLIC, checkpoint=again).ok
+    with pytest.raises(AuditError):
+        AuditLog.open(path).checkpoint()
+
+
+def test_truncation_shows_against_a_checkpoint(path) -> None:
+    log = filled(path)
+    checkpoint = log.checkpoint()
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:6]))
+    assert verify_audit(path, PUBLIC).ok  # by itself it looks whole
+    report = verify_audit(path, PUBLIC, checkpoint=checkpoint)
+    assert "missing or differs" in report.problems[0]
+    AuditLog.open(path, DEVICE_KEY)
+    for n in range(6, 12):  # grown again, with other entries
+        AuditLog.open(path).append("forged", {"n": n})
+    assert not verify_audit(path, PUBLIC, checkpoint=checkpoint).ok
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda lines: [*lines[:3], lines[3].replace(b'"n":3', b'"n":9', 1), *lines[4:]],
+        lambda lines: [*lines[:3], *lines[4:]],
+        lambda lines: [*lines[:3], lines[4], lines[3], *lines[5:]],
+        lambda lines: [*lines[:3], lines[2], *lines[3:]],
+        lambda lines: [*lines[:3], b"rubbish\n", *lines[3:]],
+        lambda lines: [*lines[:3], lines[3].replace(b":", b": ", 1), *lines[4:]],
+        lambda lines: lines[1:],
+        lambda lines: [*lines, lines[-1][:-1]],
+        lambda lines: [*lines[:-1], lines[-1][:-1]],
+    ],
+)
+def test_edits_show(path, edit) -> None:
+    filled(path)
+    path.write_bytes(b"".join(edit(path.read_bytes().splitlines(keepends=True))))
+    assert not verify_audit(path).ok
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 2000), st.integers(1, 255))
+def test_no_byte_can_be_changed_unseen(tmp_path, at, change) -> None:
+    path = tmp_path / "audit.jsonl"
+    if not path.exists():
+        filled(path).checkpoint()
+        (tmp_path / "good").write_bytes(path.read_bytes())
+        (tmp_path / "head").write_text(verify_audit(path, PUBLIC).head)
+    data = bytearray((tmp_path / "good").read_bytes())
+    data[at % len(data)] ^= change
+    (tmp_path / "bad").write_bytes(data)
+    report = verify_audit(tmp_path / "bad", PUBLIC)
+    assert not report.ok or report.unsigned > 0  # the last checkpoint is no longer one
+
+
+def test_signatures_are_checked(path, tmp_path) -> None:
+    log = filled(path)
+    checkpoint = log.checkpoint()
+    assert not verify_audit(path, OTHER_KEY.public_key()).ok
+    other = AuditLog.open(tmp_path / "other.jsonl", OTHER_KEY)
+    other.append("x", {})
+    assert "not signed" in verify_audit(path, PUBLIC, checkpoint=other.checkpoint()).problems[-1]
+    fake = AuditLog.open(tmp_path / "fake.jsonl")
+    fake.append("checkpoint", checkpoint.as_fields())
+    assert "another log" in verify_audit(tmp_path / "fake.jsonl", PUBLIC).problems[0]
+    fake.append("checkpoint", {"n": 1})
+    assert "malformed" in verify_audit(tmp_path / "fake.jsonl").problems[-1]
+    for bad in (
+        {},
+        {**checkpoint.as_fields(), "n": "1"},
+        {**checkpoint.as_fields(), "signature": "zz"},
+        {**checkpoint.as_fields(), "signature": checkpoint.signature.upper()},
+    ):
+        with pytest.raises(AuditError):
+            Checkpoint.from_fields(bad)
+
+
+@pytest.mark.parametrize("cut", [1, 5, 40])
+def test_a_torn_last_line_is_cut_by_the_next_append(path, cut) -> None:
+    filled(path, 3)
+    path.write_bytes(path.read_bytes()[:-cut])
+    AuditLog.open(path).append("next", {})
+    assert [entry.event for entry in read_entries(path)] == ["opened", "opened", "next"]
+    assert verify_audit(path).ok
+
+
+def test_a_file_that_does_not_end_in_an_entry_is_not_continued(path) -> None:
+    path.write_bytes(b"rubbish\n")
+    with pytest.raises(AuditDamagedError):
+        AuditLog.open(path)
+    path.write_bytes(b"torn first line")
+    AuditLog.open(path).append("x", {})
+    assert verify_audit(path).entries == 1
+    path.write_bytes(bytes(3 * MAX_ENTRY_BYTES))
+    with pytest.raises(AuditDamagedError):
+        AuditLog.open(path)
+
+
+def test_bounds(path) -> None:
+    log = AuditLog.open(path)
+    for event, fields in (
+        ("x", {"text": "x" * MAX_ENTRY_BYTES}),
+        ("x", {"n": float("nan")}),
+        ("x", {"n": object()}),
+        ("", {}),
+        ("x" * 65, {}),
+    ):
+        with pytest.raises(EntryTooLargeError):
+            log.append(event, fields)
+    log.append("x", {"text": "x" * (MAX_ENTRY_BYTES - 200)})
+    log.append("y", {"text": "x" * (MAX_ENTRY_BYTES - 200)})
+    assert AuditLog.open(path).append("z", {}).n == 2
+    with pytest.raises(AuditError):
+        verify_audit(path.with_name("nowhere"))
+
+
+def test_a_log_of_nothing_but_damage_is_not_read_for_ever(path, monkeypatch) -> None:
+    filled(path, 60)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] * 200)
+    assert len(verify_audit(path).problems) == audit_module.MAX_PROBLEMS
+
+
+def test_killed_at_each_step_what_was_acknowledged_stands(tmp_path) -> None:
+    for step in range(9):
+        path = tmp_path / f"{step}.jsonl"
+        acked: list[int] = []
+        log = AuditLog.open(path, files=Scripted({step: "kill"}))
+        with pytest.raises(Killed):
+            acked.extend(log.append("x", {}).n for _ in range(10))
+        AuditLog.open(path).append("next", {})
+        report = verify_audit(path)
+        assert report.ok
+        assert len(acked) + 1 <= report.entries <= len(acked) + 2
+
+
+@pytest.mark.parametrize(("number", "error"), [(28, DiskFullError), (5, WriteFailedError)])
+def test_disk_errors_are_told(path, number, error) -> None:
+    files = Scripted({0: number})
+    log = AuditLog.open(path, files=files)
+    with pytest.raises(error):
+        log.append("x", {})
+    log.append("x", {})
+    assert verify_audit(path).entries == 1
+
+
+def test_two_processes_append_to_one_chain(path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from storage.audit import AuditLog\n"
+        "log = AuditLog.open(Path(sys.argv[1]))\n"
+        "[log.append('theirs', {}) for _ in range(30)]\n"
+    )
+    log = AuditLog.open(path)
+    child = subprocess.Popen([sys.executable, "-c", script, str(path)])
+    for _ in range(30):
+        log.append("ours", {})
+    assert child.wait(60) == 0
+    report = verify_audit(path)
+    assert (report.ok, report.entries) == (True, 60)
