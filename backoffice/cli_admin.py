@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime as dt
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +21,10 @@ from backoffice.people import Action, Role
 from backoffice.server import OfficeServer, Ports, wait_for_signal
 from backoffice.settings import Settings
 from storage.atomic import write_atomic
-from sync.certificates import MAX_CSR_BYTES, spoken
+from storage.audit import AuditReport, Checkpoint, verify_audit
+from sync.certificates import MAX_CSR_BYTES, load_public_key, spoken
 from sync.enrolment import Placement, Position
+from sync.schema import canonical_json
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no public name
@@ -289,6 +292,10 @@ def _add_audit(commands: Commands) -> None:
     verify = group.add_parser("verify", help="check the whole chain; exit code 1 when it was altered")
     _json_flag(verify)
     verify.set_defaults(run=_audit_verify)
+    check = group.add_parser("check", help="check an exported log; needs no office and no login")
+    check.add_argument("folder", type=Path, metavar="DIR")
+    _json_flag(check)
+    check.set_defaults(run=_audit_check)
     export = group.add_parser("export", help="copy the log, its public key and a signed checkpoint")
     export.add_argument("--out", type=Path, required=True, metavar="DIR")
     export.set_defaults(run=_audit_export)
@@ -297,10 +304,17 @@ def _add_audit(commands: Commands) -> None:
 def _audit_verify(arguments: argparse.Namespace) -> int:
     with acting(arguments, Action.AUDIT) as actor:
         report = actor.office.audit.verify()
-    if arguments.json:
+    return _show_audit(report, as_json=arguments.json)
+
+
+def _show_audit(report: AuditReport, *, as_json: bool) -> int:
+    if as_json:
         say_json({**dataclasses.asdict(report), "ok": report.ok})
     else:
-        say(f"{report.entries} entries, {report.checkpoints} checkpoints, {len(report.problems)} problems")
+        say(
+            f"{report.entries} entries, {report.checkpoints} checkpoints, {len(report.problems)} problems, "
+            f"{report.unsigned} entries after the last checkpoint"
+        )
         for problem in report.problems:
             warn(problem)
     return 0 if report.ok else 1
@@ -314,7 +328,17 @@ def _audit_export(arguments: argparse.Namespace) -> int:
         arguments.out.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_atomic(arguments.out / "audit.jsonl", layout.audit.read_bytes())
         write_atomic(arguments.out / "audit.pub", (layout.keys / "audit.pub").read_bytes())
-        text = "\n".join(f"{key}={value}" for key, value in checkpoint.as_fields().items())
-        write_atomic(arguments.out / "checkpoint.txt", text.encode() + b"\n")
+        write_atomic(arguments.out / "checkpoint.json", canonical_json(checkpoint.as_fields()) + b"\n")
     say(f"the audit log, its key and a checkpoint are in {arguments.out}{os.sep}")
     return 0
+
+
+def _audit_check(arguments: argparse.Namespace) -> int:
+    folder = arguments.folder
+    public = load_public_key((folder / "audit.pub").read_text())
+    try:
+        checkpoint = Checkpoint.from_fields(json.loads((folder / "checkpoint.json").read_bytes()))
+    except ValueError as error:
+        raise BadRequest(f"{folder} holds no checkpoint: export the log again") from error
+    report = verify_audit(folder / "audit.jsonl", public, checkpoint=checkpoint)
+    return _show_audit(report, as_json=arguments.json)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands: pull, open, search."""
+"""Commands: pull, open, search, retention."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from backoffice import retention
 from backoffice.acting import Acting, acting
 from backoffice.cli_lists import expiry
 from backoffice.console import say, say_json, warn
@@ -54,6 +55,24 @@ def add_commands(commands: Commands) -> None:
     find.add_argument("--until", help="YYYY-MM-DDTHH:MM (UTC)")
     find.add_argument("--json", action="store_true", help="one JSON object a read")
     find.set_defaults(run=_search)
+    end = commands.add_parser("retention", help="delete what is past the agency's retention")
+    end.add_argument("--dry-run", action="store_true", help="say what would go; delete nothing")
+    end.add_argument("--json", action="store_true", help="one JSON object")
+    end.set_defaults(run=_retention)
+
+
+def _retention(arguments: argparse.Namespace) -> int:
+    with acting(arguments, Action.RETENTION) as actor:
+        doomed = retention.plan(actor.office)
+        if not arguments.dry_run:
+            retention.delete(actor.office, doomed, actor.name)
+    counts = doomed.counts()
+    if arguments.json:
+        say_json({**counts, "deleted": not arguments.dry_run})
+    else:
+        verb = "would go" if arguments.dry_run else "deleted"
+        say(f"{counts['shares']} shares, {counts['segments']} segments, {counts['hits']} hits {verb}")
+    return 0
 
 
 def _pull(arguments: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     create_engine,
     event,
     insert,
+    inspect,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -57,6 +58,7 @@ hits = Table(
     Column("state_ok", Boolean),
     Column("reason", String(32)),
     Column("note", Text),
+    Column("deleted_us", BigInteger),
 )
 receipts = Table(
     "receipts",
@@ -105,7 +107,21 @@ def open_database(default: Path) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _durable_sqlite)
     metadata.create_all(engine)
+    _add_missing_columns(engine)
     return engine
+
+
+def _add_missing_columns(engine: Engine) -> None:
+    """Bring tables of an older version up to date; later versions only ever add columns that may be empty."""
+    present = inspect(engine)
+    for table in metadata.sorted_tables:
+        held = {column["name"] for column in present.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in held and column.nullable:
+                kind = column.type.compile(engine.dialect)
+                change = f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}"
+                with engine.begin() as connection:
+                    connection.exec_driver_sql(change)
 
 
 def insert_once(engine: Engine, table: Table, row: dict[str, object]) -> bool:

@@ -25,6 +25,7 @@ from sync.enrolment import (
     Retention,
     sign_bundle,
 )
+from sync.limits import MAX_PULL_REQUESTS
 
 OFFER_US = 30 * 86_400 * 1_000_000  # a bundle may be installed for thirty days
 
@@ -162,7 +163,8 @@ def record_heartbeat(office: Office, device_id: str, body: str) -> tuple[str, ..
             .values(heartbeat_us=office.clock(), heartbeat=body)
         )
         wanted = select(pull_requests.c.segment_id).where(pull_requests.c.device_id == device_id)
-        return tuple(connection.execute(wanted.order_by(pull_requests.c.requested_us)).scalars())
+        oldest = wanted.order_by(pull_requests.c.requested_us).limit(MAX_PULL_REQUESTS)
+        return tuple(connection.execute(oldest).scalars())
 
 
 def request_segment(office: Office, device_id: str, segment_id: str) -> None:

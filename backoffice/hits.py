@@ -70,6 +70,7 @@ class Hit:
     state_ok: bool | None
     reason: Reason | None
     note: str | None
+    deleted_us: int | None = None
 
 
 def check_verdict(verdict: Verdict) -> None:
@@ -187,7 +188,7 @@ class HitStore:
             device_id=row["device_id"],
             received_us=row["received_us"],
             raised_us=row["raised_us"],
-            record=self._record(row["hit_id"], row["blob"]),
+            record=None if row["deleted_us"] else self._record(row["hit_id"], row["blob"]),
             decision=Decision(row["decision"]) if row["decision"] else None,
             decided_us=row["decided_us"],
             decided_by=row["decided_by"],
@@ -195,6 +196,7 @@ class HitStore:
             state_ok=row["state_ok"],
             reason=Reason(row["reason"]) if row["reason"] else None,
             note=row["note"],
+            deleted_us=row["deleted_us"],
         )
 
     def _record(self, hit_id: str, blob: str) -> HitRecord | None:

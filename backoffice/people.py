@@ -46,6 +46,7 @@ class Action(StrEnum):
     ENROL = "enrol"
     USERS = "users"
     AUDIT = "audit"
+    RETENTION = "retention"
 
 
 ALLOWED: dict[Role, frozenset[Action]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from concurrent.futures import CancelledError
 from typing import Any, Final
 
 import numpy as np
@@ -45,7 +46,7 @@ class PiCamera:
             request = self._device.wait(self._job, timeout=timeout_s)
         except TimeoutError as error:  # the job stays queued and is asked again
             raise CameraTimeout(f"the camera gave no frame in {timeout_s:.1f} s") from error
-        except (RuntimeError, OSError) as error:
+        except (RuntimeError, OSError, CancelledError) as error:
             self._job = None
             raise CameraLost("the camera stopped; check the ribbon cable, then open it again") from error
         self._job = None
@@ -115,8 +116,12 @@ def open_picamera2(options: Mapping[str, object]) -> PiCamera:
         buffer_count=4,
         queue=False,  # a request taken from the queue could be older than the question
     )
-    device.configure(configuration)
     camera = PiCamera(device, fps)
-    camera.configure(first)
-    device.start()
+    try:
+        device.configure(configuration)
+        camera.configure(first)
+        device.start()
+    except RuntimeError as error:
+        device.close()
+        raise CameraLost(f"camera number {number} does not start at {width}x{height}, {fps} fps") from error
     return camera

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
 from storage.believed_time import TimeEvidence
+from storage.errors import WriteFailedError
 from storage.seal import seal
 from storage.types import Recipient, SealedRecordRef, SegmentKind
 from sync.schema import HIT_INFO, HitRecord, ImageKind, ImageRecord, ReadRecord, RecordRef
@@ -84,11 +86,25 @@ class Vault:
         self._lock = threading.Lock()
         self._waiting: list[Acknowledged] = []
         self.sealed = 0
+        self.lost = 0
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One writer at a time; records of a segment that the disk broke are counted as lost, never acknowledged."""
+        with self._lock:
+            try:
+                yield
+            except WriteFailedError as error:
+                kept = [record for record in self._waiting if record.segment not in error.segments]
+                gone = len(self._waiting) - len(kept)
+                self._waiting, self.lost = kept, self.lost + gone
+                log.error("records_lost", count=gone, segments=list(error.segments))
+                raise
 
     def keep_images(self, images: Sequence[ImageRecord], at_us: int) -> dict[ImageKind, RecordRef]:
         """Appends pictures; returns where each lies."""
         refs: dict[ImageKind, RecordRef] = {}
-        with self._lock:
+        with self._writing():
             for image in images:
                 ref = self._append(SegmentKind.IMAGES, image.encode(), at_us)
                 refs[image.kind] = RecordRef(segment=ref.segment, index=ref.index)
@@ -96,7 +112,7 @@ class Vault:
 
     def keep_read(self, read: ReadRecord) -> None:
         """Appends one read."""
-        with self._lock:
+        with self._writing():
             self._append(SegmentKind.READS, read.encode(), read.captured_us)
 
     def _append(self, kind: SegmentKind, payload: bytes, at_us: int) -> SealedRecordRef:
@@ -112,7 +128,7 @@ class Vault:
 
     def commit(self) -> list[Acknowledged]:
         """Makes everything appended so far durable and returns it."""
-        with self._lock:
+        with self._writing():
             if not self._waiting:
                 return []
             self._store.commit()
@@ -122,7 +138,7 @@ class Vault:
 
     def tend(self, now: TimeEvidence) -> int:
         """Closes segments of past epochs and destroys what is past retention; returns how many epochs died."""
-        with self._lock:
+        with self._writing():
             self._store.roll(now.now_us)
             destroyed = len(self._retention.run(now))
         if destroyed:
@@ -132,7 +148,7 @@ class Vault:
     def close(self) -> list[Acknowledged]:
         """Commits what is left and closes the segments with their footers."""
         done = self.commit()
-        with self._lock:
+        with self._writing():
             self._store.close()
         return done
 

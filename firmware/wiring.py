@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -20,10 +21,11 @@ from drivers.registry import open_camera, open_watchdog
 from firmware.clock import DeviceClock, read_offer
 from firmware.config import DeviceConfig, PositionConfig
 from firmware.errors import NotEnrolledError
-from firmware.eye import Eye, Reader
+from firmware.eye import Eye
 from firmware.ledger import Ledger
 from firmware.matching import Watch
 from firmware.policy import match_policy
+from firmware.reader import Reader
 from firmware.records import Origin
 from firmware.sealing import Vault
 from firmware.status import ask
@@ -111,7 +113,7 @@ class EyeParts:
         self.policy = retention_policy(who.bundle)
         self.vault = self._vault(who)
         self.watch = self._watch(who)
-        self.reader = self._reader(who)
+        self.reader = self._make_reader(who)
         self.eye = self._eye()
         self._tended = self._persisted = self._polled = 0.0
 
@@ -157,7 +159,7 @@ class EyeParts:
             return self.config.position
         return PositionConfig(lat=placed.lat, lon=placed.lon)
 
-    def _reader(self, who: Enrolled) -> Reader:
+    def _make_reader(self, who: Enrolled) -> Reader:
         return Reader(
             Pipeline(load_models(threads=self.config.eye.threads)),
             Tracker(),
@@ -220,7 +222,7 @@ class EyeParts:
             "boot_id": self.boot_id,
             **self.eye.rates(),
             "epochs": len(epochs),
-            "oldest_epoch": min(epochs, default=None),
+            "oldest_epoch": _hour(min(epochs)) if epochs else "none",
             "root_of_trust": f"{self.keyring.root.name}{' (best effort)' if self.keyring.root.best_effort else ''}",
             "retention_days": round(self.policy.seconds / 86_400, 2),
             "time_us": evidence.now_us,
@@ -229,6 +231,11 @@ class EyeParts:
             "lists": [{"list_id": hot.list_id, "version": hot.version} for hot in self.watch.lists],
             "ledger": self.ledger.totals(),
         }
+
+
+def _hour(epoch: int) -> str:
+    """An epoch as a person reads it: the UTC hour."""
+    return datetime.fromtimestamp(epoch * 3600, tz=UTC).strftime("%Y-%m-%d %H:00 UTC")
 
 
 def provision_parts(config: DeviceConfig) -> tuple[ProvisionAgent, Callable[[], dict[str, object]]]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Final
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from inference import corners as corner_stage
 from inference import detector, ocr
+from inference.accept import Acceptance
 from inference.corners import bounds
 from inference.detector import Candidate, as_box, suppress
 from inference.errors import BadPictureError
@@ -31,19 +32,24 @@ MAX_PIXELS: Final = 64_000_000
 class PipelineSettings:
     """What the pipeline accepts; the manifest's thresholds stand in for these defaults."""
 
-    detector_score: float = 0.3
-    plate_score: float = 0.5  # of the corner net; below it a box is no plate
+    detector_score: float = 0.3  # below it a box is not looked at
+    plate_score: float = 0.1  # of the corner net; below it a box is not read
+    acceptance: Acceptance = field(default_factory=Acceptance)  # of what was read
+    corner_looks: int = 2  # the second starts from the first one's corners
     two_rows: float = 0.5  # above it the rows are read one by one
     temperature: float = 1.0  # of the reader's logits
     min_width_px: float = 10.0  # narrower plates are not tried
     max_plates: int = 12  # per frame, best first
-    coarse: bool = True  # a second look at half the size for very large plates or when nothing is found
+    coarse_when_large: bool = True  # a second look at half the size when a box is very wide
+    coarse_when_empty: bool = True  # ... when there is no box; costs a live view twice the time
     coarse_share: float = 0.45  # of the net's input width; a wider box asks for the second look
 
     def tuned(self, thresholds: Mapping[str, float]) -> PipelineSettings:
         """These settings with the manifest's figures; names that are not settings are left out."""
-        known = {field.name: type(getattr(self, field.name)) for field in fields(self)}
-        return replace(self, **{name: known[name](v) for name, v in thresholds.items() if name in known})
+        known = {f.name: type(getattr(self, f.name)) for f in fields(self)}
+        del known["acceptance"]
+        figures = {name: known[name](v) for name, v in thresholds.items() if name in known}
+        return replace(self, acceptance=self.acceptance.tuned(thresholds), **figures)
 
 
 class Pipeline:
@@ -76,7 +82,8 @@ class Pipeline:
         settings = self.settings
         found = detector.detect(self.models.detector, grey, settings.detector_score)
         widest = max((c.box[2] for c in found), default=0.0) * fit_scale(grey)
-        if not settings.coarse or (found and widest <= settings.coarse_share * DETECTOR_SIZE[0]):
+        large = widest > settings.coarse_share * DETECTOR_SIZE[0]
+        if not (settings.coarse_when_large and large) and not (settings.coarse_when_empty and not found):
             return found
         coarse = detector.detect(self.models.detector, grey, settings.detector_score, shrink=0.5)
         return merge(found + coarse)
@@ -95,10 +102,14 @@ class Pipeline:
             return Rejected(Reason.NOT_A_PLATE, candidate.box, candidate.score)
         with watch.stage("read"):
             decoded, sharpness = self._text(grey, found)
+        if not settings.acceptance.takes(found.score, found.plate_score, decoded.confidence):
+            return Rejected(Reason.NOT_A_PLATE, found.box, found.score)
         return plate_read(found, decoded, sharpness)
 
     def _locate(self, grey: Grey, candidate: Candidate) -> Detection:
         located = corner_stage.locate(self.models.corners, grey, candidate.box)
+        for _ in range(self.settings.corner_looks - 1):
+            located = corner_stage.locate(self.models.corners, grey, bounds(located.corners))
         box = bounds(located.corners)
         return Detection(box, located.corners, candidate.score, located.plate_score, located.two_rows)
 

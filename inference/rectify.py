@@ -11,8 +11,8 @@ import numpy as np
 from inference.preprocess import Grey
 from inference.types import Corners
 
-ROW_SPLIT: Final = 0.5  # where two rows meet, of the plate's height
-ROW_OVERLAP: Final = 0.03  # each half reaches this far over the split
+ROW_SPLIT: Final = 0.48  # where two rows meet, of the plate's height
+ROW_OVERLAP: Final = 0.1  # each half reaches this far over the split
 
 
 def rows_of(corners: Corners) -> tuple[Corners, Corners]:

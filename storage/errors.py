@@ -109,9 +109,10 @@ class BadTimeError(StoreError, ValueError):
 
 
 class WriteFailedError(StoreError):
-    """The disk refused a write; what was not acknowledged may be lost: check the disk."""
+    """The disk refused a write; what was not acknowledged in `segments` (ids) is lost: check the disk."""
 
     permanent = False
+    segments: tuple[str, ...] = ()
 
 
 class DiskFullError(WriteFailedError):

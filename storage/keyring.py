@@ -204,10 +204,15 @@ class Keyring:
             raise KeyringError(f"cannot read {self._path}: check its mode and the disk") from error
         packed = unpack(data)
         try:
-            kek = self._root.load(packed.slot)
+            content = packed.open(self._root.load(packed.slot))
         except SlotMissingError:
             return False
-        self._content, self._packed, self._stamp = packed.open(kek), packed, stamp
+        except KeyringDamagedError:
+            # A slot is overwritten before it goes: after a rewrite its key is wrong, not yet missing.
+            if self._stat() == stamp:
+                raise
+            return False
+        self._content, self._packed, self._stamp = content, packed, stamp
         return True
 
     @contextlib.contextmanager

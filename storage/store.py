@@ -129,7 +129,7 @@ class Store:
         """Make everything appended so far durable: one fsync per segment that grew.
 
         Raises DiskFullError (nothing is lost: free space and commit again) or WriteFailedError (what was
-        not acknowledged in that segment is lost; the store goes on in a new one).
+        not acknowledged in its `segments` is lost; the store goes on in new ones).
         """
         with self._sync_lock:
             with self._lock:
@@ -225,20 +225,24 @@ class Store:
             writer.flush()
         except DiskFullError:
             raise  # the buffer is kept: a later commit writes it
-        except WriteFailedError:
+        except WriteFailedError as error:
             self._give_up(writer)
+            error.segments = (writer.fields.segment_id,)
             raise
 
     def _sync(self, writer: SegmentWriter, size: int) -> None:
         try:
             writer.sync()
-        except WriteFailedError:
+        except WriteFailedError as error:
             with self._lock:
                 self._give_up(writer)
+            error.segments = (writer.fields.segment_id,)
             raise
         with self._lock:
             if writer not in self._open.values():
-                raise WriteFailedError("a segment failed while it was synced: check the disk")
+                failed = WriteFailedError("a segment failed while it was synced: check the disk")
+                failed.segments = (writer.fields.segment_id,)
+                raise failed
             writer.mark_synced(size)
 
     def _give_up(self, writer: SegmentWriter) -> None:
@@ -252,7 +256,7 @@ class Store:
 
     def _finish(self, slots: list[_Slot]) -> None:
         """Close each of these; the first error is raised after all were tried."""
-        errors = []
+        errors: list[WriteFailedError] = []
         with self._sync_lock, self._lock:
             for slot in slots:
                 try:
@@ -260,6 +264,7 @@ class Store:
                 except WriteFailedError as error:
                     errors.append(error)
         if errors:
+            errors[0].segments = tuple(segment for error in errors for segment in error.segments)
             raise errors[0]
 
     def _finish_one(self, slot: _Slot) -> None:
@@ -267,7 +272,13 @@ class Store:
         if writer is not None:
             self._flush(writer)
             del self._open[slot]
-            writer.finish()
+            try:
+                writer.finish()
+            except DiskFullError:
+                raise  # only the footer is missing
+            except WriteFailedError as error:
+                error.segments = (writer.fields.segment_id,)
+                raise
 
 
 def _lock(root: Path) -> int:

@@ -41,9 +41,9 @@ class Heartbeat(Record):
     software: Name = ""
     uptime_s: Count = 0
     lists: Annotated[tuple[ListStatus, ...], Field(max_length=MAX_LISTS)] = ()
-    waiting: Annotated[dict[Name, Count], Field(max_length=16)] = {}
-    counters: Annotated[dict[Name, Count], Field(max_length=MAX_HEALTH_FIELDS)] = {}
-    health: Annotated[dict[Name, Health], Field(max_length=MAX_HEALTH_FIELDS)] = {}
+    waiting: Annotated[dict[Name, Count], Field(max_length=16)] = Field(default_factory=dict)
+    counters: Annotated[dict[Name, Count], Field(max_length=MAX_HEALTH_FIELDS)] = Field(default_factory=dict)
+    health: Annotated[dict[Name, Health], Field(max_length=MAX_HEALTH_FIELDS)] = Field(default_factory=dict)
     problems: Annotated[tuple[Text, ...], Field(max_length=64)] = ()
 
 
@@ -103,7 +103,7 @@ class ShareReply(Record):
 
     v: Literal[1] = 1
     device_id: Id
-    shares: Annotated[dict[Epoch, Base64], Field(max_length=MAX_SHARE_EPOCHS)] = {}
+    shares: Annotated[dict[Epoch, Base64], Field(max_length=MAX_SHARE_EPOCHS)] = Field(default_factory=dict)
     missing: Annotated[tuple[Epoch, ...], Field(max_length=MAX_SHARE_EPOCHS)] = ()
 
 

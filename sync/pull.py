@@ -173,6 +173,8 @@ def _caller(certificate: Mapping[str, Any] | None) -> tuple[str, str]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 64 * 1024  # bytes; head and body in one segment, or each answer waits for an acknowledgement
+    disable_nagle_algorithm = True
     server_version = "wayside"
     sys_version = ""
     server: _Server

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import re
 from pathlib import Path
 
@@ -32,3 +34,41 @@ def test_every_make_target_is_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     told = {t for t in targets if f"`make {t}" in readme or f"\nmake {t} " in readme}
     assert set(targets) - told <= {"help", "format", "clean", "test-train"}
+
+
+PACKAGES = ("backoffice", "drivers", "firmware", "inference", "provisioning", "storage", "sync")
+LEVELS = {"debug", "info", "warning", "error", "exception"}
+
+
+def _events() -> set[str]:
+    """The names of all log events in the source."""
+    found: set[str] = set()
+    sources = (p for package in PACKAGES for p in (ROOT / package).rglob("*.py") if "training" not in p.parts)
+    for source in sources:
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Name(id="log"), attr=level),
+                    args=[ast.Constant(value=str(name)), *_],
+                ) if level in LEVELS:
+                    found.add(name)
+    return found
+
+
+def test_every_log_event_is_documented_and_no_other() -> None:
+    table = (ROOT / "docs" / "log-events.md").read_text(encoding="utf-8")
+    told = {
+        name
+        for row in re.findall(r"^\| (.*?) \|", table, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", row)
+    }
+    assert told == _events()
+
+
+def test_the_commands_are_as_the_document_says() -> None:
+    spec = importlib.util.spec_from_file_location("write_docs", ROOT / ".ci" / "write_docs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (ROOT / "docs" / "commands.md").read_text(encoding="utf-8") == module.render(), "run `make docs`"

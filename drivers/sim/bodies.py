@@ -213,7 +213,8 @@ def _draw_rear(canvas: _Canvas, body: Body, palette: Palette) -> None:
     canvas.fill(_box(-0.30, plate_y - 0.115, 0.30, plate_y + 0.125, 0.03), _shade(palette.paint, 0.70))
     canvas.fill(_box(-0.20, plate_y + 0.10, 0.20, plate_y + 0.13, 0.01), palette.trim)
     _lamps(canvas, body, palette, rear=True)
-    canvas.fill(_box(w - 0.50, 0.27, w - 0.38, 0.32, 0.02), palette.chrome)
+    canvas.disc((w - 0.44, 0.29), 0.036, palette.chrome)
+    canvas.disc((w - 0.44, 0.29), 0.029, palette.tyre)
 
 
 def _draw_front(canvas: _Canvas, body: Body, palette: Palette) -> None:

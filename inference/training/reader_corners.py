@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What nobody annotated on the real plates: the corner net's corners, and whether the text stands in two rows.
 
-Rows are decided by reading: the known text is scored on the plate as one row and unrolled as two.
+Rows are decided by reading: the known text is scored on the plate as one row and as two.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inference.preprocess import normalise, rectify
+from inference.preprocess import normalise
 
 from . import corners_train, reader_train
-from .reader_data import Quad, rows_known, unroll_two_rows
+from .reader_data import Quad, crops_of, rows_known
 from .reader_model import ReaderNet, ctc_loss
 from .render_pool import load_grey, read_manifest, unit
 
@@ -25,11 +25,11 @@ _DOUBT = 0.15  # of the loss a character: closer than this, the smaller aspect d
 
 def rows_by_reading(net: ReaderNet, grey: NDArray[np.uint8], corners: Quad, text: str) -> bool | None:
     """Whether `text` is likelier in two rows than in one; None where the two are close."""
-    views = [rectify(grey, corners), unroll_two_rows(grey, corners)]
+    views = crops_of(grey, corners, two_rows=False) + crops_of(grey, corners, two_rows=True)
     pictures = unit(np.stack([normalise(v) for v in views])[:, None])
     with torch.no_grad():
         logits = net(torch.from_numpy(pictures))
-        one, two = (float(ctc_loss(logits[i : i + 1], [text])) for i in (0, 1))
+        one, two = float(ctc_loss(logits[:1], [text])), float(ctc_loss(logits[1:], [text], [2]))
     return None if abs(one - two) < _DOUBT else two < one
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.preprocess import READER_SIZE, normalise, rectify
+from inference.rectify import rows_of
 
 from .render_pool import Shard, load_grey, load_shard, read_manifest, unit
 from .render_scene import SCENE_SHAPE
@@ -22,6 +23,7 @@ Quad = NDArray[np.float32]
 US_WEIGHT = 3.0
 HARD_WEIGHT = 0.6
 MAX_CHARACTERS = 11
+_ROW_JITTER = 0.6  # of a row within its plate, against the jitter of plates
 HELD_OUT_SHARE = 16  # one text in so many
 _TWO_ROW_ASPECT = 2.6  # below it a plate outside North America may have two rows
 
@@ -41,16 +43,19 @@ class RealPlate:
     stored_width: float  # px of the box
 
 
-def unroll_two_rows(grey: NDArray[np.uint8], corners: Quad, split: float = 0.5) -> NDArray[np.uint8]:
-    """(H, W) and corners of a two-row plate -> (48, 144): the upper row at the left, the lower at the right."""
-    tl, tr, br, bl = corners.astype(np.float32)
-    left, right = tl + (bl - tl) * np.float32(split), tr + (br - tr) * np.float32(split)
-    width, height = READER_SIZE
-    halves = [
-        cv2.resize(rectify(grey, np.stack(quad)), (width // 2, height), interpolation=cv2.INTER_AREA)
-        for quad in ([tl, tr, right, left], [left, right, br, bl])
-    ]
-    return np.hstack(halves).astype(np.uint8)
+@dataclass(frozen=True, slots=True)
+class ReaderBatch:
+    """Crops (m, 1, 48, 144) in 0..1, one or two a plate; the n texts and how many rows each plate has."""
+
+    pictures: NDArray[np.float32]
+    texts: list[str]
+    rows: list[int]
+
+
+def crops_of(grey: NDArray[np.uint8], corners: Quad, *, two_rows: bool) -> list[NDArray[np.uint8]]:
+    """(H, W) and corners px -> what the reader is shown: one crop (48, 144), or the upper and the lower row."""
+    quads = rows_of(corners) if two_rows else (corners,)
+    return [rectify(grey, quad) for quad in quads]
 
 
 def held_out(text: str) -> bool:
@@ -167,34 +172,34 @@ class ReaderFeed:
         picked = self._rng.choice(len(paths), min(self._limit, len(paths)), replace=False)
         self._shards = [load_shard(paths[int(i)]) for i in picked]
 
-    def _rendered(self, amount: float) -> tuple[NDArray[np.uint8], str]:
+    def _shown(self, grey: NDArray[np.uint8], quad: Quad, *, two_rows: bool) -> list[NDArray[np.uint8]]:
+        quads = [jitter(self._rng, row, _ROW_JITTER) for row in rows_of(quad)] if two_rows else [quad]
+        return [tone(self._rng, rectify(grey, q)) for q in quads]
+
+    def _rendered(self, amount: float) -> tuple[list[NDArray[np.uint8]], str]:
         rng = self._rng
         shard = self._shards[int(rng.integers(len(self._shards)))]
         i = int(rng.integers(len(shard.images)))
-        image, two_rows = shard.images[i], bool(shard.two_rows[i])
         quad = shard.corners[i] * np.array(SCENE_SHAPE[::-1], np.float32)
         if rng.random() < 0.1 * amount:
             quad = quad * np.float32(0.5) + _upright(quad) * np.float32(0.5)
         quad = jitter(rng, quad, amount)
-        crop = unroll_two_rows(image, quad, rng.uniform(0.46, 0.54)) if two_rows else rectify(image, quad)
-        return crop, str(shard.texts[i])
+        return self._shown(shard.images[i], quad, two_rows=bool(shard.two_rows[i])), str(shard.texts[i])
 
-    def _real(self) -> tuple[NDArray[np.uint8], str]:
+    def _real(self) -> tuple[list[NDArray[np.uint8]], str]:
         rng = self._rng
         plate = self._plates[int(rng.choice(len(self._plates), p=self._chance))]
         quad = plate.box
-        if plate.corners is not None and rng.random() < 0.75:
+        if plate.corners is not None and (plate.two_rows or rng.random() < 0.75):
             quad = plate.corners
             if rng.random() < 0.2:
                 quad = (quad + plate.box) * np.float32(0.5)
         quad = jitter(rng, quad, 1.25)
-        if plate.two_rows:
-            return unroll_two_rows(plate.grey, quad, rng.uniform(0.46, 0.54)), plate.text
-        return rectify(plate.grey, quad), plate.text
+        return self._shown(plate.grey, quad, two_rows=bool(plate.two_rows)), plate.text
 
-    def batch(self, size: int, real: float, amount: float = 1.0) -> tuple[NDArray[np.float32], list[str]]:
-        """`size` crops (n, 1, 48, 144) in 0..1 with their texts; `real` is the share of real plates."""
+    def batch(self, size: int, real: float, amount: float = 1.0) -> ReaderBatch:
+        """`size` plates, `real` of them (a share) real ones; `amount` scales the jitter of rendered ones."""
         count = int(self._rng.binomial(size, real))
         drawn = [self._real() for _ in range(count)] + [self._rendered(amount) for _ in range(size - count)]
-        pictures = unit(np.stack([tone(self._rng, crop) for crop, _ in drawn])[:, None])
-        return pictures, [text for _, text in drawn]
+        pictures = unit(np.stack([crop for crops, _ in drawn for crop in crops])[:, None])
+        return ReaderBatch(pictures, [text for _, text in drawn], [len(crops) for crops, _ in drawn])

@@ -100,10 +100,16 @@ def greedy(logits: NDArray[np.float32]) -> tuple[str, float]:
     return text, float(np.prod(peaks)) if peaks else 0.0
 
 
-def ctc_loss(logits: Tensor, texts: list[str]) -> Tensor:
-    """Mean CTC loss a character of logits (n, 36, 37)."""
+def ctc_loss(logits: Tensor, texts: list[str], rows: list[int] | None = None) -> Tensor:
+    """Mean CTC loss a character of logits (m, 36, 37); the rows of one plate follow each other and read as one.
+
+    `rows` says how many crops each text has (1 where it is None).
+    """
     targets = torch.tensor([c for text in texts for c in encode(text)], dtype=torch.long)
     lengths = torch.tensor([len(text) for text in texts], dtype=torch.long)
-    steps = torch.full((len(texts),), logits.shape[1], dtype=torch.long)
-    scores = logits.transpose(0, 1).log_softmax(2)
-    return nn.functional.ctc_loss(scores, targets, steps, lengths, blank=BLANK, zero_infinity=True)
+    scores = logits.log_softmax(2)
+    rows = rows or [1] * len(texts)
+    plates = [part.flatten(0, 1) for part in scores.split(rows)]
+    steps = torch.tensor([len(plate) for plate in plates], dtype=torch.long)
+    padded = nn.utils.rnn.pad_sequence(plates)
+    return nn.functional.ctc_loss(padded, targets, steps, lengths, blank=BLANK, zero_infinity=True)

@@ -18,7 +18,7 @@ from inference.preprocess import normalise, rectify
 
 from .corners_model import fold
 from .corners_session import Session, weights
-from .reader_data import ReaderFeed, load_plates, unroll_two_rows
+from .reader_data import ReaderBatch, ReaderFeed, load_plates
 from .reader_model import ReaderExport, ReaderNet, ctc_loss
 from .render_pool import fill_pool, unit
 
@@ -51,10 +51,8 @@ def real_share(course: Course, progress: float) -> float:
     return course.real_share if progress < course.late_from else course.late_share
 
 
-def next_batch(
-    feed: ReaderFeed, course: Course, step: int, progress: float
-) -> tuple[NDArray[np.float32], list[str]]:
-    """The batch that the course wants at `step` and `progress`: pictures and texts."""
+def next_batch(feed: ReaderFeed, course: Course, step: int, progress: float) -> ReaderBatch:
+    """The batch that the course wants at `step` and `progress`."""
     if step < course.easy_batches:
         return feed.batch(course.easy_batch, 0.0, step / course.easy_batches)
     return feed.batch(course.batch, real_share(course, progress))
@@ -79,9 +77,9 @@ def train(data: Path, work: Path, minutes: float, device: str = "cpu", course: C
     if session.step > course.easy_batches:
         feed.refresh()
     while session.progress < 1:
-        pictures, texts = next_batch(feed, course, session.step, session.progress)
-        logits = net(torch.from_numpy(pictures).to(device, memory_format=torch.channels_last))
-        session.learn(ctc_loss(logits.cpu(), texts))
+        batch = next_batch(feed, course, session.step, session.progress)
+        logits = net(torch.from_numpy(batch.pictures).to(device, memory_format=torch.channels_last))
+        session.learn(ctc_loss(logits.cpu(), batch.texts, batch.rows))
         late = session.step > course.easy_batches and session.step % _REFRESH_STEPS == 0
         if session.step == course.easy_batches or late:
             feed.refresh()
@@ -107,8 +105,7 @@ def calibration_crops(data: Path, count: int, seed: int = SEED) -> list[NDArray[
     crops = []
     for i in rng.choice(len(plates), min(count, len(plates)), replace=False):
         plate = plates[int(i)]
-        crop = unroll_two_rows(plate.grey, plate.box) if plate.two_rows else rectify(plate.grey, plate.box)
-        crops.append(unit(normalise(crop))[None, :, :, None])
+        crops.append(unit(normalise(rectify(plate.grey, plate.box)))[None, :, :, None])
     return crops
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from sync.hotlists.codes import STATES
 from sync.hotlists.entry import Category, ListEntry, is_pattern, normalise_plate
 from sync.hotlists.fold import align, why_alike
 from sync.hotlists.index import PlateIndex
@@ -178,7 +179,7 @@ def _kind(*, wild: bool, folded: bool) -> MatchKind:
 
 
 def _agreement(read: str | None, listed: str | None) -> StateAgreement:
-    if not read or not listed:
+    if not read or listed not in STATES:  # a code that we don't know says nothing about the state
         return StateAgreement.UNKNOWN
     return StateAgreement.AGREES if read == listed else StateAgreement.DIFFERS
 

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -223,6 +223,28 @@ def test_open_hits_age_visibly(client: FlaskClient, hit_id: str, clock: Clock) -
     assert "1 open" in client.get("/hits").text
 
 
+def test_a_refreshing_page_is_recorded_now_and_then(
+    client: FlaskClient, office: Office, clock: Clock
+) -> None:
+    log_in(client)
+    for _ in range(130):
+        clock.forward(5)
+        assert client.get("/hits?refresh=1").status_code == 200
+    assert events(office).count("hits_listed") == 2
+
+
+def test_a_silent_category_shows_without_a_chime(
+    client: FlaskClient, office: Office, store: HitStore, device: MadeDevice
+) -> None:
+    hit = make_hit(at_us=office.clock())
+    hit = hit.model_copy(update={"match": hit.match.model_copy(update={"silent": True})})
+    store.put(hit.hit_id, "pole-1", seal_hit(office, hit))
+    log_in(client)
+    rows = client.get("/hits/rows").text
+    assert "silent category" in rows
+    assert "data-alert" not in rows
+
+
 @pytest.mark.parametrize(
     "form",
     [
@@ -311,7 +333,13 @@ def test_devices_and_lists(client: FlaskClient, office: Office, device: MadeDevi
 
 
 @pytest.fixture
-def open_pages(client: FlaskClient) -> Iterator[str]:
+def before_rows() -> list[Callable[[], object]]:
+    """What happens between the page and its first refresh."""
+    return []
+
+
+@pytest.fixture
+def open_pages(client: FlaskClient, before_rows: list[Callable[[], object]]) -> Iterator[str]:
     """The pages on a real port, already logged in (a browser without hands)."""
     log_in(client)
     held = client.get_cookie("wayside_office")
@@ -320,6 +348,8 @@ def open_pages(client: FlaskClient) -> Iterator[str]:
 
     def logged_in(environ: dict[str, object], start: object) -> object:
         environ["HTTP_COOKIE"] = f"wayside_office={held.value}"
+        if environ["PATH_INFO"] == "/hits/rows" and before_rows:
+            before_rows.pop()()
         return app.wsgi_app(environ, start)  # type: ignore[arg-type]
 
     server = plain_server("127.0.0.1", 0, logged_in, 16_384)
@@ -340,11 +370,15 @@ def test_pages_over_a_socket(open_pages: str, hit_id: str) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 def test_a_browser_shows_new_hits_by_itself(
-    open_pages: str, office: Office, store: HitStore, device: MadeDevice, tmp_path: Path
+    open_pages: str,
+    before_rows: list[Callable[[], object]],
+    office: Office,
+    store: HitStore,
+    device: MadeDevice,
+    tmp_path: Path,
 ) -> None:
     hit = make_hit(at_us=office.clock())
-    arrival = threading.Timer(1.5, lambda: store.put(hit.hit_id, "pole-1", seal_hit(office, hit)))
-    arrival.start()
+    before_rows.append(lambda: store.put(hit.hit_id, "pole-1", seal_hit(office, hit)))
     command = [
         str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
         "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -352,6 +386,6 @@ def test_a_browser_shows_new_hits_by_itself(
         open_pages + "/hits",
     ]  # fmt: skip
     shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    arrival.join()
+    assert not before_rows
     assert "1 open" in shown
     assert hit.hit_id in shown

@@ -47,6 +47,7 @@ class StandIn:
     """The calls that the driver makes, with picamera2's parameter names."""
 
     last: StandIn
+    refuses = False
 
     def __init__(self, camera_num: int = 0) -> None:
         if camera_num > 0:
@@ -72,6 +73,8 @@ class StandIn:
         self.controls |= controls
 
     def start(self) -> None:
+        if StandIn.refuses:
+            raise RuntimeError("Failed to start camera")
         self.calls.append("start")
 
     def capture_request(self, wait: bool | None = None) -> Future[Request]:
@@ -163,6 +166,13 @@ def test_no_such_camera_and_bad_options(device: Camera) -> None:
         open_camera("picamera2", {"camera": 3})
     with pytest.raises(BadOption):
         open_camera("picamera2", {"gain": 0.5})
+
+
+def test_a_camera_that_does_not_start_is_given_back(device: Camera, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StandIn, "refuses", True)
+    with pytest.raises(CameraLost, match="does not start at 1280x720"):
+        open_camera("picamera2", {})
+    assert StandIn.last.calls == ["close"]
 
 
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,6 @@ def test_plausible_quads(corners: list[list[float]], good: bool) -> None:
 def test_rows_split_the_plate_and_growing_moves_the_corners_out() -> None:
     quad = from_box((0.0, 0.0, 100.0, 50.0))
     upper, lower = rows_of(quad)
-    assert bounds(upper) == pytest.approx((0, 0, 100, 26.5))
-    assert bounds(lower) == pytest.approx((0, 23.5, 100, 26.5))
+    assert bounds(upper) == pytest.approx((0, 0, 100, 29.0))
+    assert bounds(lower) == pytest.approx((0, 19.0, 100, 31.0))
     assert bounds(grown(quad, 0.1, 0.2)) == pytest.approx((-10, -10, 120, 70))

@@ -168,6 +168,22 @@ def test_a_reader_never_fails_while_the_writer_rewrites(world) -> None:
     assert set(found) == {kept}
 
 
+def test_a_reader_between_the_rewrite_and_the_end_of_the_old_key_tries_again(world, monkeypatch) -> None:
+    ring = world.keyring()
+    kept = ring.share(HOUR)
+    load, replaced = FileRootOfTrust.load, []
+
+    def load_late(root: FileRootOfTrust, handle: str) -> bytes:
+        if not replaced:  # the writer comes in between, and has just overwritten the old key
+            replaced.append(handle)
+            ring.destroy([HOUR + 1])
+            return bytes(32)
+        return load(root, handle)
+
+    monkeypatch.setattr(FileRootOfTrust, "load", load_late)
+    assert world.keyring(read_only=True).peek(HOUR) == kept
+
+
 def test_two_writers_lose_nothing(world) -> None:
     script = (
         "import sys; from pathlib import Path\n"

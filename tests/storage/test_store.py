@@ -197,8 +197,9 @@ def test_a_full_disk_loses_nothing(world) -> None:
     store.commit()
     store.append(READS, b"during", at_us=T0)
     files.plan = {len(files.calls): errno.ENOSPC}
-    with pytest.raises(DiskFullError):
+    with pytest.raises(DiskFullError) as caught:
         store.commit()
+    assert caught.value.segments == ()
     store.append(READS, b"after", at_us=T0)
     store.commit()
     store.close()
@@ -246,9 +247,10 @@ def test_after_a_disk_error_it_goes_on_in_a_new_segment(world, step, name) -> No
     store.commit()
     store.append(READS, b"in doubt", at_us=T0)
     files.plan = {len(files.calls) + step: errno.EIO}
-    with pytest.raises(WriteFailedError):
+    with pytest.raises(WriteFailedError) as caught:
         store.commit()
     assert files.calls[-1] == name
+    assert caught.value.segments == (store.segments()[0].segment_id,)
     store.append(READS, b"later", at_us=T0)
     store.close()
     by_seq = sorted(store.segments(), key=lambda info: world.open(info).header.fields.seq)

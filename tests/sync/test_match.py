@@ -92,6 +92,13 @@ def test_the_state_is_said_and_never_suppresses() -> None:
         assert words in found.explanation
 
 
+def test_a_code_that_is_no_state_is_unknown_not_different() -> None:
+    lists = [hot_list([entry("ZZ1", state="XX")])]
+    (found,) = Matcher(lists).match("ZZ1", "IL", now_us=NOW_US)
+    assert found.state_agreement is StateAgreement.UNKNOWN
+    assert "listed XX" in found.explanation
+
+
 def test_age_and_staleness_are_said() -> None:
     fresh = hot_list()
     stale = hot_list(list_id="old", as_of_us=NOW_US - 25 * HOUR_US)

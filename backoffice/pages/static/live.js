@@ -9,7 +9,26 @@
   let known = open_hits();
 
   function open_hits() {
-    return new Set([...rows.querySelectorAll("[data-open]")].map((row) => row.dataset.open));
+    return new Set([...rows.querySelectorAll("[data-alert]")].map((row) => row.dataset.hit));
+  }
+
+  function signature(node) {
+    return [...node.querySelectorAll("[data-hit]")].map((row) => row.dataset.hit + row.dataset.state).join();
+  }
+
+  // Only ages change most of the time: rewriting the rows would fetch every picture again.
+  function show(text) {
+    const fresh = document.createElement("template");
+    fresh.innerHTML = text;
+    if (signature(fresh.content) !== signature(rows)) {
+      if (!rows.contains(document.activeElement)) rows.replaceChildren(fresh.content);
+      return;
+    }
+    const held = rows.querySelectorAll("[data-hit]");
+    fresh.content.querySelectorAll("[data-hit]").forEach((row, at) => {
+      held[at].className = row.className;
+      held[at].querySelector(".age").textContent = row.querySelector(".age").textContent;
+    });
   }
 
   function chime() {
@@ -35,12 +54,7 @@
       const reply = await fetch(rows.dataset.source, { redirect: "manual" });
       if (reply.type === "opaqueredirect") return location.reload();
       if (!reply.ok) throw new Error(String(reply.status));
-      const text = await reply.text();
-      // don't rebuild what has not changed, nor what somebody is moving through with the keyboard
-      if (text !== rows.dataset.last && !rows.contains(document.activeElement)) {
-        rows.innerHTML = text;
-        rows.dataset.last = text;
-      }
+      show(await reply.text());
       rows.classList.remove("lost");
       const current = open_hits();
       if ([...current].some((id) => !known.has(id))) chime();

@@ -13,10 +13,10 @@ from inference.training.reader_data import (
     ReaderFeed,
     RealPlate,
     box_quad,
+    crops_of,
     jitter,
     rows_known,
     tone,
-    unroll_two_rows,
 )
 from inference.training.render import Kit, draw_plate
 from inference.training.render_pool import save_shard
@@ -28,13 +28,17 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(6)
 
 
-def test_unrolling_puts_the_upper_row_left() -> None:
+def test_two_rows_give_the_upper_crop_first() -> None:
     grey = np.full((100, 200), 30, np.uint8)
     grey[50:] = 220
-    crop = unroll_two_rows(grey, box_quad([0, 0, 200, 100]))
-    assert crop.shape == (48, 144)
-    assert crop[10:38, 8:64].max() < 60
-    assert crop[10:38, 80:136].min() > 190
+    upper, lower = crops_of(grey, box_quad([0, 0, 200, 100]), two_rows=True)
+    assert upper.shape == lower.shape == (48, 144)
+    assert upper[10:34].max() < 60
+    assert lower[14:38].min() > 190
+
+
+def test_one_row_gives_one_crop() -> None:
+    assert len(crops_of(np.zeros((50, 100), np.uint8), box_quad([10, 10, 90, 40]), two_rows=False)) == 1
 
 
 def test_no_jitter_leaves_the_quad(rng: np.random.Generator) -> None:
@@ -79,8 +83,20 @@ def test_a_batch_mixes_rendered_and_real(tmp_path: Path, rng: np.random.Generato
         RealPlate(grey, quad, None, "UNSURE", "PK", "clear", None, "", 100.0),
     ]
     feed = ReaderFeed(tmp_path, plates, 1)
-    pictures, texts = feed.batch(16, 0.5)
-    assert pictures.shape == (16, 1, 48, 144)
-    assert "REAL1" in texts
-    assert "UNSURE" not in texts
-    assert set(feed.batch(8, 1.0)[1]) == {"REAL1"}
+    batch = feed.batch(16, 0.5)
+    assert len(batch.texts) == len(batch.rows) == 16
+    assert batch.pictures.shape == (sum(batch.rows), 1, 48, 144)
+    assert "REAL1" in batch.texts
+    assert "UNSURE" not in batch.texts
+    assert set(feed.batch(8, 1.0).texts) == {"REAL1"}
+
+
+def test_two_row_plates_count_two_crops(tmp_path: Path, rng: np.random.Generator) -> None:
+    kit = Kit([random_dies(rng)], [])
+    street = rng.integers(0, 255, (300, 400)).astype(np.uint8)
+    scenes = [make_scene(rng, draw_plate(rng, kit, "two_row"), street) for _ in range(4)]
+    for number in range(3):
+        save_shard(tmp_path / f"shard_{number:04d}.npz", scenes)
+    grey = rng.integers(0, 255, (60, 120)).astype(np.uint8)
+    plates = [RealPlate(grey, box_quad([10, 10, 110, 50]), None, "REAL1", "PK", "clear", True, "", 100.0)]
+    assert set(ReaderFeed(tmp_path, plates, 1).batch(8, 0.5).rows) == {2}

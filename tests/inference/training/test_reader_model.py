@@ -69,6 +69,14 @@ def test_the_loss_is_low_for_the_right_text_only() -> None:
     assert ctc_loss(logits, ["WAY51DX"]) > 1
 
 
+def test_the_rows_of_a_plate_read_as_one_text() -> None:
+    upper, lower = (torch.from_numpy(_logits(encode(t))) for t in ("LEC", "8019"))
+    one = torch.from_numpy(_logits(encode("AB12")))
+    logits = torch.stack([upper, lower, one])
+    assert ctc_loss(logits, ["LEC8019", "AB12"], [2, 1]) < 0.1
+    assert ctc_loss(logits, ["8019LEC", "AB12"], [2, 1]) > 1
+
+
 def test_real_crops_join_after_the_easy_part() -> None:
     shares = [real_share(Course(), p) for p in (0.0, 0.5, 0.9)]
     assert shares == [0.0, 0.4, 0.5]

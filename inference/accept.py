@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a box is a plate: the detector, the corner net and the reader each have a say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from math import exp, log
+from typing import Final
+
+CLIP: Final = 1e-4  # probabilities nearer to 0 or 1 say no more than this
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """Weights of a logistic regression over the three nets' log-odds; the manifest has the fitted ones."""
+
+    accept_detector: float = 1.0
+    accept_plate: float = 0.5
+    accept_text: float = 0.2
+    accept_bias: float = 0.0
+    accept_score: float = 0.5  # a box with less is no plate
+
+    def tuned(self, thresholds: Mapping[str, float]) -> Acceptance:
+        """These weights with the manifest's figures."""
+        known = {field.name for field in fields(self)}
+        return replace(self, **{name: float(v) for name, v in thresholds.items() if name in known})
+
+    def score(self, detector: float, plate: float, text: float) -> float:
+        """The nets' probabilities (0..1) -> the probability that it is a plate (0..1)."""
+        total = self.accept_bias + self.accept_detector * log_odds(detector)
+        total += self.accept_plate * log_odds(plate) + self.accept_text * log_odds(text)
+        return 1.0 / (1.0 + exp(-total))
+
+    def takes(self, detector: float, plate: float, text: float) -> bool:
+        """Whether a box with these probabilities is taken for a plate."""
+        return self.score(detector, plate, text) >= self.accept_score
+
+
+def log_odds(p: float) -> float:
+    """log(p / (1 - p)) of a probability, clipped to +-log(1 / CLIP)."""
+    p = min(max(p, CLIP), 1.0 - CLIP)
+    return log(p / (1.0 - p))

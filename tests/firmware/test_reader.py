@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The reader frame by frame: the real nets, tracker, store, spool and matcher on the simulated roadside."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from drivers.registry import open_camera
+from firmware.clock import DeviceClock
+from firmware.config import EyeConfig
+from firmware.ledger import Ledger
+from firmware.reader import Reader
+from firmware.records import Origin
+from firmware.sealing import Vault
+from firmware.tap import Tap
+from inference.models import load_models
+from inference.pipeline import Pipeline
+from inference.tracker import Tracker
+from storage.errors import DiskFullError
+from storage.keyring import Keyring
+from storage.reader import read_segment
+from storage.root_of_trust import FileRootOfTrust
+from storage.seal import open_sealed
+from storage.spool import Spool
+from storage.store import Store, list_segments
+from storage.types import Recipient, SegmentKind
+from sync.schema import HIT_INFO, HitRecord, ImageKind, ImageRecord, MatchKind, ReadRecord
+
+from .test_matching import Lists, make_list
+
+LISTED = "BX71304"
+FRAMES = 15 * 9  # two vehicles of the seeded road
+
+
+@dataclass
+class Rig:
+    """A reader on real parts, and the agency's key to look at what it sealed."""
+
+    reader: Reader
+    vault: Vault
+    store_root: Path
+    keyring: Keyring
+    hits: Spool
+    ledger: Ledger
+    agency: ec.EllipticCurvePrivateKey
+
+    def opened(self, kind: SegmentKind) -> list[bytes]:
+        found: list[bytes] = []
+        for info in list_segments(self.store_root):
+            if info.kind is kind:
+                share = self.keyring.peek(info.epoch)
+                assert share is not None
+                content = read_segment(
+                    info.path.read_bytes(), share=share, private_key=self.agency, verify_key=None
+                )
+                found += content.records
+        return found
+
+    def hit(self, hit_id: str) -> HitRecord:
+        return HitRecord.decode(
+            open_sealed(self.hits.read(hit_id), self.agency, info=HIT_INFO, aad=hit_id.encode())
+        )
+
+
+class NoRetention:
+    """Nothing expires in a test of seconds."""
+
+    def run(self, now: object) -> list[object]:
+        return []
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    agency = ec.generate_private_key(ec.SECP256R1())
+    recipient = Recipient.of(agency.public_key())
+    keyring = Keyring.open(tmp_path / "keyring", FileRootOfTrust(tmp_path / "trust"))
+    store = Store.open(
+        tmp_path / "store",
+        keyring=keyring,
+        recipients=[recipient],
+        signer=ec.generate_private_key(ec.SECP256R1()),
+        device_id="dev-1",
+        boot_id="boot-1",
+    )
+    hits = Spool.open(tmp_path / "hits")
+    vault = Vault(store, hits, NoRetention(), [recipient])
+    lists = Lists()
+    lists.lists, lists.generation = [make_list(LISTED)], "1"
+    watch = lists.watch()
+    clock = DeviceClock(tmp_path / "clock.json")
+    watch.refresh(clock.now_us())
+    ledger = Ledger(tmp_path / "ledger.json")
+    reader = Reader(
+        Pipeline(load_models()),
+        Tracker(),
+        vault,
+        watch,
+        clock=clock,
+        ledger=ledger,
+        tap=Tap(None),
+        origin=Origin("dev-1", "cam0", None),
+        settings=EyeConfig(),
+    )
+    yield Rig(reader, vault, tmp_path / "store", keyring, hits, ledger, agency)
+    vault.close()
+
+
+def _drive(rig: Rig, frames: int = FRAMES) -> None:
+    camera = open_camera("sim", {"seed": 1, "pace": "max", "listed": [LISTED], "day_seconds": 600})
+    for _ in range(frames):
+        frame = camera.capture(1.0)
+        assert frame is not None
+        rig.reader.take(frame)
+    camera.close()
+    rig.reader.flush()
+
+
+def test_a_pass_becomes_one_read_with_its_pictures_and_a_hit(rig: Rig) -> None:
+    _drive(rig)
+    acked = rig.vault.commit()
+    reads = [ReadRecord.decode(payload) for payload in rig.opened(SegmentKind.READS)]
+    images = [ImageRecord.decode(payload) for payload in rig.opened(SegmentKind.IMAGES)]
+    assert LISTED in [read.text for read in reads]
+    assert len({read.text for read in reads}) == len(reads) == rig.reader.reads
+    listed = next(read for read in reads if read.text == LISTED)
+    assert listed.frames_agreed >= 3
+    assert listed.state is None
+    assert {image.kind for image in images if image.read_id == listed.read_id} == {
+        ImageKind.CROP,
+        ImageKind.SCENE,
+    }
+    payloads = rig.opened(SegmentKind.READS) + rig.opened(SegmentKind.IMAGES)
+    assert sorted(a.sha256 for a in acked) == sorted(hashlib.sha256(p).hexdigest() for p in payloads)
+    (item,) = rig.hits.pending()
+    hit = rig.hit(item.id)
+    assert (hit.entry.plate, hit.match.kind, hit.read.read_id) == (LISTED, MatchKind.EXACT, listed.read_id)
+    assert hit.crop_jpeg.startswith(b"\xff\xd8")
+    assert rig.ledger.totals()["frames"] == FRAMES
+
+
+def test_a_hit_leaves_before_the_vehicle_has_passed(rig: Rig) -> None:
+    camera = open_camera("sim", {"seed": 1, "pace": "max", "listed": [LISTED], "day_seconds": 600})
+    for _ in range(FRAMES):
+        frame = camera.capture(1.0)
+        assert frame is not None
+        rig.reader.take(frame)
+        if rig.hits.pending():
+            break
+    camera.close()
+    assert rig.hits.pending()
+    assert rig.reader.reads <= 1  # the listed vehicle is the second; it is still in sight
+
+
+def test_a_full_disk_costs_no_hit(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise DiskFullError("no space left: free some")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(rig.hits, "put", full)
+        broken.setattr(rig.vault, "keep_images", full)
+        _drive(rig)
+    assert rig.reader.owed == 1
+    assert not rig.hits.pending()
+    assert rig.ledger.totals()["lost: reads the disk refused"] >= 1
+    rig.reader.retry_owed()
+    assert rig.reader.owed == 0
+    assert len(rig.hits.pending()) == 1

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inference.accept import Acceptance, log_odds
+
+SHARE = st.floats(0.0, 1.0)
+
+
+def test_each_net_has_its_weight() -> None:
+    only_detector = Acceptance(1.0, 0.0, 0.0, 0.0)
+    assert only_detector.score(0.3, 1.0, 1.0) == pytest.approx(0.3)
+    assert only_detector.score(0.3, 0.0, 0.0) == pytest.approx(0.3)
+    assert Acceptance(1.0, 1.0, 1.0, -2.0).score(0.5, 0.5, 0.5) == pytest.approx(0.119, abs=1e-3)
+
+
+def test_the_manifest_has_the_last_word() -> None:
+    assert Acceptance().tuned({"accept_bias": -1, "other": 3.0}) == Acceptance(accept_bias=-1.0)
+
+
+@settings(max_examples=50)
+@given(SHARE, SHARE, SHARE)
+def test_it_is_a_probability_and_more_of_any_word_never_harms(a: float, b: float, c: float) -> None:
+    score = Acceptance().score(a, b, c)
+    assert 0.0 <= score <= 1.0
+    assert Acceptance().score(1.0, b, c) >= score
+    assert Acceptance().score(a, 1.0, c) >= score
+    assert Acceptance().score(a, b, 1.0) >= score
+
+
+def test_log_odds_are_clipped() -> None:
+    assert log_odds(0.0) == pytest.approx(-log_odds(1.0))
+    assert abs(log_odds(0.0)) < 10
