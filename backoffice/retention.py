@@ -24,21 +24,27 @@ from storage.types import EPOCH_US, EpochId
 
 @dataclass(frozen=True, slots=True)
 class DeletionPlan:
-    """What is past its retention: shares by device, segment files, hits."""
+    """What is past its retention: shares by device, segment files and parts, hits, bodies that no hit names."""
 
     shares: dict[str, list[EpochId]]
     segments: list[Path]
     hits: list[tuple[str, str]]  # hit id, blob
+    strays: list[Path]
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to delete."""
-        return not (self.shares or self.segments or self.hits)
+        return not (self.shares or self.segments or self.hits or self.strays)
 
     def counts(self) -> dict[str, int]:
         """How much of each."""
         shares = sum(len(epochs) for epochs in self.shares.values())
-        return {"shares": shares, "segments": len(self.segments), "hits": len(self.hits)}
+        return {
+            "shares": shares,
+            "segments": len(self.segments),
+            "hits": len(self.hits),
+            "strays": len(self.strays),
+        }
 
 
 def plan(office: Office) -> DeletionPlan:
@@ -51,11 +57,21 @@ def plan(office: Office) -> DeletionPlan:
         for scope in keyring.scopes()
         if (expired := [epoch for epoch in keyring.epochs(scope=scope) if epoch <= last_epoch])
     }
-    files = [path for _, path in SegmentFolder(office.layout.segments).all() if _epoch(path) <= last_epoch]
+    held = [path for _, path in SegmentFolder(office.layout.segments).all()]
+    parts = office.layout.segments.glob(f"*/*{PART_SUFFIX}")
+    files = [path for path in (*held, *parts) if _epoch(path) <= last_epoch]
     old = select(hits.c.hit_id, hits.c.blob).where(hits.c.raised_us < limit_us, hits.c.deleted_us.is_(None))
     with office.engine.connect() as connection:
         found = [(str(hit_id), str(blob)) for hit_id, blob in connection.execute(old)]
-    return DeletionPlan(shares, files, found)
+    return DeletionPlan(shares, files, found, _strays(office, limit_us))
+
+
+def _strays(office: Office, limit_us: int) -> list[Path]:
+    """Bodies that a crash left between writing the body and the row, old enough to belong to no request."""
+    with office.engine.connect() as connection:
+        named = set(connection.execute(select(hits.c.blob)).scalars())
+    files = (path for path in office.layout.blobs.iterdir() if path.name not in named)
+    return [path for path in files if path.stat().st_mtime * 1e6 < limit_us]
 
 
 def delete(office: Office, doomed: DeletionPlan, by: str) -> None:
@@ -68,7 +84,8 @@ def delete(office: Office, doomed: DeletionPlan, by: str) -> None:
         keyring.destroy(epochs, scope=scope)
     for path in doomed.segments:
         path.unlink(missing_ok=True)
-        path.with_suffix(PART_SUFFIX).unlink(missing_ok=True)
+    for path in doomed.strays:
+        path.unlink(missing_ok=True)
     for hit_id, blob in doomed.hits:
         (office.layout.blobs / blob).unlink(missing_ok=True)
         with office.engine.begin() as connection:

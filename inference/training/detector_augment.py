@@ -14,7 +14,13 @@ from inference.training.detector_photometry import disturb
 
 PAD = 114
 SQUASHED = {"chirag-rf300": (1.15, 1.9), "kaggle-433": (1.1, 1.6)}  # horizontal un-stretching, factors
-SOURCE_WEIGHT = {"openimages-gp": 1.9, "openimages-rf": 1.9, "kaggle-433": 2.0, "robertlucian-eu": 0.6}
+SOURCE_WEIGHT = {  # the shares of a mixed street rather than those of the collection
+    "openimages-gp": 1.9,
+    "openimages-rf": 1.9,
+    "kaggle-433": 2.0,
+    "chirag-rf300": 1.6,
+    "robertlucian-eu": 0.5,
+}
 LEAST_PX = (9.0, 4.0)  # a narrower or flatter plate at the network's input is an ignore region
 WHOLE, GONE = 0.8, 0.08  # visible share: above a plate, between them ignored, below background
 SHARPEN_LIMIT = 2.2  # greatest enlargement of a picture
@@ -36,8 +42,8 @@ class Recipe:
 
 
 PHASE_A = Recipe(mosaic=0.35, whole=0.25, negative=0.08)
-PHASE_B = Recipe(mosaic=0.15, whole=0.65, negative=0.07)
-FINAL = Recipe(mosaic=0.05, whole=0.8, negative=0.05)
+PHASE_B = Recipe(mosaic=0.12, whole=0.55, negative=0.06, large=0.5)
+FINAL = Recipe(mosaic=0.05, whole=0.65, negative=0.05, large=0.5)
 
 
 @dataclass(frozen=True, slots=True)

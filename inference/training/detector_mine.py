@@ -18,7 +18,7 @@ from inference.training.detector_net import Detector
 
 log = structlog.get_logger(__name__)
 
-SURE = 0.55  # score from which an unmatched detection is taken for an unlabelled plate
+SURE = 0.5  # score from which an unmatched detection is taken for an unlabelled plate
 TOUCH = 0.1  # IoU with a label below which a detection counts as unmatched
 GROW = 0.1  # of its size at each side, by which such a region is widened
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from office_world import Clock, MadeDevice, make_hit, seal_hit
@@ -52,12 +53,21 @@ def test_what_is_past_its_retention_goes_and_nothing_else(
         hit = make_hit(read_id=f"r-{number}", at_us=at_us)
         store.put(hit.hit_id, "pole-1", seal_hit(office, hit))
     root = str(office.layout.root)
+    (office.layout.blobs / "0").write_bytes(b"left by a crash")
+    os.utime(office.layout.blobs / "0", (old_us / 1e6, old_us / 1e6))
+    (office.layout.blobs / "1").write_bytes(b"of a request under way")
     assert cli.main(["--data", root, "retention", "--dry-run", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"shares": 1, "segments": 1, "hits": 1, "deleted": False}
+    assert json.loads(capsys.readouterr().out) == {
+        "shares": 1,
+        "segments": 1,
+        "hits": 1,
+        "strays": 1,
+        "deleted": False,
+    }
     assert cli.main(["--data", root, "retention"]) == 0
     assert open_keyring(office).epochs(scope="pole-1") == [epoch_of(young_us)]
     assert len(list(office.layout.segments.glob("pole-1/*"))) == 1
-    assert len(list(office.layout.blobs.iterdir())) == 1
+    assert len(list(office.layout.blobs.iterdir())) == 2
     gone = next(hit for hit in store.recent(10) if hit.raised_us == old_us)
     assert (gone.record, gone.deleted_us is not None) == (None, True)
     assert retention.plan(office).empty
@@ -69,7 +79,7 @@ def test_the_last_hour_of_the_retention_is_kept(office: Office, device: MadeDevi
     pulled_segment(office, device, limit)
     assert retention.plan(office).empty
     clock.forward(2 * 3600)
-    assert retention.plan(office).counts() == {"shares": 1, "segments": 1, "hits": 0}
+    assert retention.plan(office).counts() == {"shares": 1, "segments": 1, "hits": 0, "strays": 0}
 
 
 def test_a_segment_that_cannot_be_read_is_not_deleted(office: Office) -> None:

@@ -21,9 +21,12 @@
     const fresh = document.createElement("template");
     fresh.innerHTML = text;
     if (signature(fresh.content) !== signature(rows)) {
-      if (!rows.contains(document.activeElement)) rows.replaceChildren(fresh.content);
+      const focused = document.activeElement.closest("[data-hit]");
+      rows.replaceChildren(fresh.content);
+      if (focused) rows.querySelector(`[data-hit="${focused.dataset.hit}"] a`)?.focus();
       return;
     }
+    rows.querySelector(".count").replaceWith(fresh.content.querySelector(".count"));
     const held = rows.querySelectorAll("[data-hit]");
     fresh.content.querySelectorAll("[data-hit]").forEach((row, at) => {
       held[at].className = row.className;
