@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 DATA ?= ../shared/data
 # Raspberry Pi OS ships picamera2 through apt only: let the environment see it where it is.
 VENV_FLAGS := $(shell $(PYTHON) -c 'import picamera2' 2>/dev/null && echo --system-site-packages)
-PACKAGES := backoffice drivers firmware inference provisioning storage sync
+# ... and on Bookworm keep to NumPy 1, which the system's picamera2 is built against.
+LOCK := $(shell $(PYTHON) -c 'import picamera2, numpy, sys; sys.exit(numpy.__version__[:2] != "1.")' 2>/dev/null && echo -pi-bookworm)
 
 # make run: what it plays and for how long
 DURATION ?=
@@ -24,15 +25,15 @@ help: ## this list
 $(BIN)/python:
 	@$(PYTHON) .ci/make_venv.py $(VENV) $(VENV_FLAGS)
 
-$(VENV)/.run-stamp: requirements/run.txt pyproject.toml | $(BIN)/python
+$(VENV)/.run-stamp: requirements/run$(LOCK).txt pyproject.toml | $(BIN)/python
 	@echo "installing what Wayside runs on (once) ..."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/run.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/run$(LOCK).txt
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e . 2>/dev/null
 	@touch $@
 
-$(VENV)/.dev-stamp: requirements/dev.txt $(VENV)/.run-stamp
+$(VENV)/.dev-stamp: requirements/dev$(LOCK).txt $(VENV)/.run-stamp
 	@echo "installing the developer's tools (once) ..."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev$(LOCK).txt
 	@touch $@
 
 run: $(VENV)/.run-stamp ## the whole appliance and its office, live (DURATION=s IMAGES=folder VIDEO=file CAMERA=sim|picamera2|v4l2)
@@ -81,7 +82,9 @@ train: $(VENV)/.train-stamp ## train, convert, evaluate, write the model manifes
 lock: | $(BIN)/python ## write the locked requirements anew
 	@$(BIN)/python -m pip install -q --disable-pip-version-check 'uv>=0.9'
 	@for target in "run --extra office requirements/build.in" "dev --extra office --extra dev requirements/build.in" "device" \
-	  "device-pi-bookworm -c requirements/pi-bookworm.in"; do set -- $$target; out=$$1; shift; \
+	  "device-pi-bookworm -c requirements/pi-bookworm.in" \
+	  "run-pi-bookworm --extra office requirements/build.in -c requirements/pi-bookworm.in" \
+	  "dev-pi-bookworm --extra office --extra dev requirements/build.in -c requirements/pi-bookworm.in"; do set -- $$target; out=$$1; shift; \
 	  $(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-annotate -c requirements/constraints.in pyproject.toml \
 	    "$$@" -o requirements/$$out.txt; done
 

@@ -134,8 +134,14 @@ def add_manual(office: Office, manual: Manual) -> ListEntry:
         )
     except ValidationError as error:
         raise BadRequest(f"the entry is out of bounds: {error.errors()[0]['loc'][0]}") from error
-    folder = _folder(office, MANUAL_LIST)
-    with locked(folder / "lock", PUBLISH_WAIT_S):
+    _append_manual(_folder(office, MANUAL_LIST), entry, now)
+    return entry
+
+
+def _append_manual(folder: Path, entry: ListEntry, now: int) -> None:
+    with locked(folder / "lock", PUBLISH_WAIT_S) as free:
+        if not free:
+            raise BadRequest("another manual entry is being made: try again")
         held = _load_draft(folder).entries if (folder / "draft.json").exists() else ()
         alive = tuple(old for old in held if old.expires_us is None or old.expires_us > now)
         draft = Draft(
@@ -146,7 +152,6 @@ def add_manual(office: Office, manual: Manual) -> ListEntry:
             entries=(*alive, entry),
         )
         _save_draft(folder, draft)
-    return entry
 
 
 def publish(office: Office) -> list[PublishedList]:

@@ -24,7 +24,8 @@ from sync.hotlists.match import Matcher
 MATCH_ENTRIES = 200_000
 MATCH_SEED = 7
 PIPELINE_SEED = 3
-PIPELINE_FRAMES = 60
+PIPELINE_FRAMES = 300  # 20 s of road ...
+PIPELINE_EVERY = 6  # ... of which every sixth frame is kept
 DAY_US = 86_400_000_000
 LETTERS = "ABCDEFGHJKLMNPRSTUVWXYZ"
 
@@ -60,8 +61,12 @@ def road_frames() -> list[NDArray[np.uint8]]:
     """1280x720 frames of the simulated roadside, the same in every run."""
     camera = open_camera("sim", {"seed": PIPELINE_SEED, "pace": "max"})
     try:
-        frames = (camera.capture(1.0) for _ in range(PIPELINE_FRAMES))
-        return [frame.pixels for frame in frames if frame is not None]
+        kept = []
+        for number in range(PIPELINE_FRAMES):
+            frame = camera.capture(1.0)
+            if frame is not None and number % PIPELINE_EVERY == 0:
+                kept.append(frame.pixels)
+        return kept
     finally:
         camera.close()
 

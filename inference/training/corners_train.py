@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from inference.preprocess import corner_crop, normalise
 
 from .corners_data import Batch, CornerFeed, load_regions
-from .corners_model import CornerExport, CornerNet, fold
+from .corners_model import CornerExport, CornerNet, fold, restore
 from .corners_session import Session, weights
 from .render_pool import fill_pool, load_grey, read_manifest, unit
 
@@ -31,8 +31,11 @@ _POOL_AT_LEAST = 4000  # scenes to have before training starts
 _REFRESH_STEPS = 600  # after which other shards are loaded
 
 
-def corner_loss(corners: Tensor, flags: Tensor, batch: Batch) -> Tensor:
-    """Smooth L1 on corners where they are known, on their extent where only the box is, and BCE on the flags."""
+def corner_loss(corners: Tensor, flags: Tensor, batch: Batch, flag_weight: float = FLAG_WEIGHT) -> Tensor:
+    """Smooth L1 on corners where they are known, on their extent where only the box is, and BCE on the flags.
+
+    `flag_weight` is that of "is a plate".
+    """
     points = corners.view(-1, 4, 2)
     known = torch.from_numpy(batch.has_corners)
     boxed = torch.from_numpy(batch.is_plate & ~batch.has_corners)
@@ -44,7 +47,7 @@ def corner_loss(corners: Tensor, flags: Tensor, batch: Batch) -> Tensor:
     plate = torch.from_numpy(batch.is_plate.astype(np.float32))
     rows = torch.from_numpy(batch.two_rows)
     told = ~torch.isnan(rows)
-    loss = loss + FLAG_WEIGHT * nn.functional.binary_cross_entropy_with_logits(flags[:, 0], plate)
+    loss = loss + flag_weight * nn.functional.binary_cross_entropy_with_logits(flags[:, 0], plate)
     return loss + FLAG_WEIGHT * nn.functional.binary_cross_entropy_with_logits(flags[told, 1], rows[told])
 
 
@@ -61,11 +64,15 @@ def train(data: Path, work: Path, minutes: float, device: str = "cpu") -> Path:
     fill_pool(data, pool, _POOL_AT_LEAST, SEED)
     feed = CornerFeed(pool, load_regions(data, SEED, work / "region_rows.json"), SEED)
     net = CornerNet().to(device)
-    session = Session(net, work / "corners.pt", minutes, RATE, DECAY, device)
+    return run(Session(net, work / "corners.pt", minutes, RATE, DECAY, device), feed, device)
+
+
+def run(session: Session, feed: CornerFeed, device: str, flag_weight: float = FLAG_WEIGHT) -> Path:
+    """Trains until the session's time is over; returns its checkpoint."""
     while session.progress < 1:
         batch = feed.batch(BATCH)
-        corners, flags = net(torch.from_numpy(batch.pictures).to(device))
-        session.learn(corner_loss(corners.cpu(), flags.cpu(), batch))
+        corners, flags = session.net(torch.from_numpy(batch.pictures).to(device))
+        session.learn(corner_loss(corners.cpu(), flags.cpu(), batch, flag_weight))
         if session.step % _REFRESH_STEPS == 0:
             feed.refresh()
     session.keep()
@@ -75,7 +82,7 @@ def train(data: Path, work: Path, minutes: float, device: str = "cpu") -> Path:
 def load_net(checkpoint: Path) -> CornerNet:
     """The averaged net of a checkpoint (or of a bare state_dict), ready to evaluate."""
     net = CornerNet()
-    net.load_state_dict(weights(checkpoint))
+    restore(net, weights(checkpoint))
     net.eval()
     return net
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -30,6 +31,13 @@ def cheap_passwords() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(people, "SCRYPT", "scrypt:256:8:1")
         yield
+
+
+@pytest.fixture(autouse=True)
+def fresh_logging() -> Iterator[None]:
+    """The commands configure the logs of the whole process."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

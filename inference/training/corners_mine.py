@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the detector takes for plates in the training pictures: its mistakes teach the flag, its boxes the corners.
+
+`mine` runs the int8 nets over `train.jsonl` and keeps pieces of the pictures; `refine` trains the corner net on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inference import corners as corner_stage
+from inference import detector as box_stage
+from inference import ocr
+from inference.detector import Candidate, iou, overlap
+from inference.pipeline import merge
+from inference.runtime import Net, TfliteNet
+from inference.types import Box
+
+from .corners_data import WIDE_MARGIN, CornerFeed, Regions, load_regions, region_of
+from .corners_model import CornerNet, restore
+from .corners_session import Session, weights
+from .corners_train import DECAY, SEED, run
+from .render_pool import load_grey, read_manifest
+
+LEAST_SCORE = 0.15  # of the detector; below the device's own threshold, so that there is enough to learn from
+COARSE_EVERY = 2  # in every so many pictures the detector also looks at half the size
+MATCH = 0.4  # IoU with a labelled plate from which a box is that plate
+FREE = 0.1  # IoU below which it has nothing to do with it
+TOUCH = 0.3  # share of the plate or of the box that overlaps: neither plate nor background
+PER_PICTURE = 8  # boxes kept, best first
+READ_CONFIDENCE = 0.5  # a text of READ_LENGTH read with so much is a plate that nobody labelled
+READ_LENGTH = 5
+MIN_WIDTH = 10.0  # px, of a box
+RATE = 1e-3
+FLAG_WEIGHT = 0.06  # of "is a plate": twice that of the first training
+
+
+@dataclass(frozen=True, slots=True)
+class Nets:
+    """The int8 nets that look for mistakes."""
+
+    detector: Net
+    corners: Net
+    reader: Net
+
+
+@dataclass(frozen=True, slots=True)
+class Find:
+    """One box of the detector: the picture around it and what is known of it."""
+
+    image: NDArray[np.uint8]  # (128, 256), the box with WIDE_MARGIN on every side
+    plate: Box | None  # the labelled plate px, relative to the box (0..1 spans it); None for a mistake
+    score: float
+    width: float  # px, of the box
+    confidence: float  # of the reader on a mistake
+    length: int  # characters it read there
+
+
+def open_nets(detector: Path, corners: Path, reader: Path) -> Nets:
+    """The nets of three int8 files."""
+    named = (("detector", detector), ("corners", corners), ("reader", reader))
+    return Nets(*(TfliteNet(name, path.read_bytes()) for name, path in named))
+
+
+def sort_out(box: Box, plates: list[Box], others: list[Box]) -> int | None:
+    """Index of the plate that the box is, -1 when it is a mistake, None when it can't be told.
+
+    `others` are labelled as no plates (signs, fakes): a box there is a mistake.
+    """
+    shares = [iou(box, plate) for plate in plates]
+    best = int(np.argmax(shares)) if shares else -1
+    if best >= 0 and shares[best] >= MATCH:
+        return best
+    if any(iou(box, other) >= MATCH for other in others):
+        return -1
+    least = [min(p[2] * p[3], box[2] * box[3]) for p in plates]
+    touching = any(overlap(box, p) > TOUCH * area for p, area in zip(plates, least, strict=True))
+    return None if touching or max(shares, default=0.0) >= FREE else -1
+
+
+def candidates(nets: Nets, grey: NDArray[np.uint8], coarse: bool) -> list[Candidate]:
+    """The detector's best boxes at one look, or at two."""
+    found = box_stage.detect(nets.detector, grey, LEAST_SCORE)
+    if coarse:
+        found = merge(found + box_stage.detect(nets.detector, grey, LEAST_SCORE, shrink=0.5))
+    return [c for c in found if c.box[2] >= MIN_WIDTH and c.box[3] >= 4][:PER_PICTURE]
+
+
+def read_text(nets: Nets, grey: NDArray[np.uint8], box: Box) -> tuple[float, int]:
+    """Confidence and number of characters of what the reader sees in a box, as the device would look."""
+    located = corner_stage.locate(nets.corners, grey, box)
+    located = corner_stage.locate(nets.corners, grey, corner_stage.bounds(located.corners))
+    decoded, _ = ocr.read(nets.reader, grey, located.corners)
+    return decoded.confidence, len(decoded.text)
+
+
+def relative(plate: Box, box: Box) -> Box:
+    """A plate in units of a box."""
+    return (plate[0] - box[0]) / box[2], (plate[1] - box[1]) / box[3], plate[2] / box[2], plate[3] / box[3]
+
+
+def finds(nets: Nets, grey: NDArray[np.uint8], row: dict[str, Any], coarse: bool) -> Iterator[Find]:
+    """The boxes of one picture that are plates, and those that are none."""
+    labelled = [(p.get("quality") != "notplate", box_stage.as_box(np.array(p["box"]))) for p in row["plates"]]
+    plates, others = [b for ok, b in labelled if ok], [b for ok, b in labelled if not ok]
+    for candidate in candidates(nets, grey, coarse):
+        box = candidate.box
+        which = sort_out(box, plates, others)
+        if which is None:
+            continue
+        confidence, length = read_text(nets, grey, box) if which < 0 else (math.nan, 0)
+        plate = relative(plates[which], box) if which >= 0 else None
+        image = region_of(grey, box, WIDE_MARGIN)
+        yield Find(image, plate, candidate.score, box[2], confidence, length)
+
+
+def mine(data: Path, nets: Nets, out: Path) -> Path:
+    """Writes `out` (.npz): arrays named as the fields of Find, one row a box; plate is nan where there is none."""
+    cv2.setNumThreads(1)
+    found: list[Find] = []
+    for i, row in enumerate(read_manifest(data / "train.jsonl")):
+        found += finds(nets, load_grey(data / row["image"]), row, i % COARSE_EVERY == 0)
+        if i % 500 == 0:
+            print({"pictures": i, "finds": len(found)}, flush=True)
+    nothing = (math.nan,) * 4
+    part = out.with_suffix(".part.npz")
+    np.savez(
+        part,
+        image=np.stack([f.image for f in found]),
+        plate=np.array([f.plate or nothing for f in found], np.float32),
+        score=np.array([f.score for f in found], np.float32),
+        width=np.array([f.width for f in found], np.float32),
+        confidence=np.array([f.confidence for f in found], np.float32),
+        length=np.array([f.length for f in found]),
+    )
+    part.replace(out)
+    return out
+
+
+def mined_regions(path: Path) -> Regions:
+    """The finds of `mine` without plates that nobody labelled."""
+    with np.load(path) as file:
+        is_plate = ~np.isnan(file["plate"][:, 0])
+        read = (file["confidence"] > READ_CONFIDENCE) & (file["length"] >= READ_LENGTH)
+        keep = is_plate | ~read
+        count = int(keep.sum())
+        unknown = np.full(count, math.nan, np.float32)
+        return Regions(
+            file["image"][keep], is_plate[keep], unknown, file["plate"][keep], np.ones(count, np.bool_)
+        )
+
+
+def joined(first: Regions, second: Regions) -> Regions:
+    """Pieces of labelled pictures and mined ones together."""
+    return Regions(
+        np.concatenate([first.images, second.images]),
+        np.concatenate([first.is_plate, second.is_plate]),
+        np.concatenate([first.two_rows, second.two_rows]),
+        np.concatenate([_plates(first), _plates(second)]),
+        np.concatenate([_mined(first), _mined(second)]),
+    )
+
+
+def _plates(regions: Regions) -> NDArray[np.float32]:
+    return np.full((len(regions.images), 4), math.nan, np.float32) if regions.plates is None else regions.plates
+
+
+def _mined(regions: Regions) -> NDArray[np.bool_]:
+    return np.zeros(len(regions.images), np.bool_) if regions.mined is None else regions.mined
+
+
+def refine(data: Path, work: Path, minutes: float, device: str, detector: Path) -> Path:
+    """Mines with the int8 `detector` (once), then trains `work/corners.pt` on; returns `work/refined.pt`.
+
+    The int8 corner net and reader are those beside the detector. An interrupted run goes on where it was.
+    """
+    torch.set_num_threads(1)
+    torch.manual_seed(SEED)
+    found, checkpoint = work / "mined.npz", work / "refined.pt"
+    if not found.exists():
+        nets = open_nets(detector, detector.with_name("corners.tflite"), detector.with_name("reader.tflite"))
+        mine(data, nets, found)
+    regions = joined(load_regions(data, SEED, work / "region_rows.json"), mined_regions(found))
+    net = CornerNet()
+    restore(net, weights(work / "corners.pt"))
+    session = Session(net.to(device), checkpoint, minutes, RATE, DECAY, device)
+    return run(session, CornerFeed(work / "pool", regions, SEED + 1), device, FLAG_WEIGHT)
