@@ -22,13 +22,14 @@ RUN_DIR ?= run
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-$(BIN)/python:
+$(VENV)/.made-stamp:
 	@$(PYTHON) .ci/make_venv.py $(VENV) $(VENV_FLAGS)
+	@touch $@
 
-$(VENV)/.run-stamp: requirements/run$(LOCK).txt pyproject.toml | $(BIN)/python
+$(VENV)/.run-stamp: requirements/run$(LOCK).txt pyproject.toml | $(VENV)/.made-stamp
 	@echo "installing what Wayside runs on (once) ..."
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/run$(LOCK).txt
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e . 2>/dev/null
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
 
 $(VENV)/.dev-stamp: requirements/dev$(LOCK).txt $(VENV)/.run-stamp
@@ -79,7 +80,7 @@ $(VENV)/.train-stamp: requirements/train.in $(VENV)/.dev-stamp
 train: $(VENV)/.train-stamp ## train, convert, evaluate, write the model manifest (hours)
 	@$(BIN)/python -m inference.training all --data $(DATA) $(TRAIN_FLAGS)
 
-lock: | $(BIN)/python ## write the locked requirements anew
+lock: | $(VENV)/.made-stamp ## write the locked requirements anew
 	@$(BIN)/python -m pip install -q --disable-pip-version-check 'uv>=0.9'
 	@for target in "run --extra office requirements/build.in" "dev --extra office --extra dev requirements/build.in" "device" \
 	  "device-pi-bookworm -c requirements/pi-bookworm.in" \

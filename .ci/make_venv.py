@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 OLDEST = (3, 11)
 
@@ -43,15 +42,18 @@ def _install_venv() -> None:
 def main(folder: str, *flags: str) -> None:
     """Creates the environment in `folder`."""
     if sys.version_info < OLDEST:
+        found = sys.version.split()[0]
         _fail(
-            f"Python {OLDEST[0]}.{OLDEST[1]} or newer is needed, this is {sys.version.split()[0]}; set PYTHON=/path/to/python3"
+            f"Python {OLDEST[0]}.{OLDEST[1]} or newer is needed, this is {found}; set PYTHON=/path/to/python3"
         )
     if not _has_venv():
         _install_venv()
-    staged = Path(f"{folder}.partial")
-    shutil.rmtree(staged, ignore_errors=True)
     shutil.rmtree(folder, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "venv", *flags, folder], check=True)
+    if subprocess.run([sys.executable, "-m", "venv", *flags, folder], check=False).returncode != 0:
+        shutil.rmtree(folder, ignore_errors=True)
+        _fail(
+            "the virtual environment could not be made (see above); free some disk space and run make again"
+        )
 
 
 if __name__ == "__main__":

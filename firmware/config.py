@@ -51,6 +51,7 @@ class EyeConfig(Section):
     list_poll_s: float = Field(default=1.0, ge=0.1, le=600)
     retention_poll_s: float = Field(default=30.0, ge=1, le=3600)
     repeat_s: float = Field(default=5.0, ge=0, le=3600)
+    realert_s: float = Field(default=30.0, ge=0, le=3600)
     stall_limit_s: float = Field(default=20.0, ge=2, le=600)
 
 

@@ -22,6 +22,7 @@ from firmware.screen import LiveState
 from firmware.status import ask
 from firmware.supervisor import Supervisor
 from firmware.truth import Score, compare, manifest_truth, sim_truth
+from storage.atomic import write_atomic
 from storage.layout import DataLayout
 
 DRAIN_S = 45.0
@@ -36,6 +37,7 @@ class Outcome:
     state: LiveState
     uploaded: int
     waiting: int
+    set_aside: int
     pulled_segments: int
     opened: int
     equal: int
@@ -46,7 +48,8 @@ class Outcome:
     def good(self) -> bool:
         """Frames came, everything that was acknowledged came back as it was sealed, and every hit arrived."""
         seen = int(str(self.state.rates.get("frames", 0)))
-        return seen > 0 and self.equal == len(self.state.acked) and self.waiting == 0
+        whole = self.equal == len(self.state.acked) and bool(self.state.acked) >= bool(self.state.reads)
+        return seen > 0 and whole and self.waiting == 0 and self.set_aside == 0
 
 
 class Demo:
@@ -99,7 +102,7 @@ class Demo:
         login = self._run_dir / "office-login.txt"
         if fresh:
             self._say("the office: own CA, recipient keys and list key ...")
-            login.write_text(self.office.run("init", "--agency", "Sample Police"))
+            write_atomic(login, self.office.run("init", "--agency", "Sample Police").encode())
         self.office.serve(
             device_port=self._ports.device, page_port=self._ports.pages, log=self._logs / "office.log"
         )
@@ -111,7 +114,8 @@ class Demo:
         self._publish(fresh=fresh)
         self.supervisor.start("sync", "eye")
         self._console.print(f"office pages: [bold]{self.viewer.office_url}[/bold]", highlight=False)
-        self._console.print(f"login: {login}", highlight=False, soft_wrap=True)
+        how = str(login) if login.exists() else f"wayside-office --data {self.office.data} users reset admin"
+        self._console.print(f"login: {how}", highlight=False, soft_wrap=True)
 
     def _enrol(self) -> None:
         deadline = time.monotonic() + ENROL_WAIT_S
@@ -146,6 +150,7 @@ class Demo:
             state=state,
             uploaded=int(str(sync.get("uploaded", 0))),
             waiting=int(str(sync.get("waiting", -1))),
+            set_aside=int(str(sync.get("set_aside", 0))),
             pulled_segments=_pulled(pulled),
             opened=len(opened),
             equal=_equal(state, opened),
@@ -183,6 +188,7 @@ def summary(outcome: Outcome) -> list[tuple[str, object]]:
         ("records sealed", len(state.acked)),
         ("hits uploaded", outcome.uploaded),
         ("hits still waiting", outcome.waiting),
+        ("hits refused by the office", outcome.set_aside),
         ("segments pulled", outcome.pulled_segments),
         ("records opened by the office", outcome.opened),
         ("of this run, equal to what the eye saw", f"{outcome.equal} of {len(state.acked)}"),

@@ -47,7 +47,7 @@ class Stages:
 class Eye:
     """The threads around a Reader. `run` returns when the camera has finished or `stop` is set."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- the composition root names each part
         self,
         camera: Callable[[], Camera],
         reader: Reader,
@@ -58,6 +58,7 @@ class Eye:
         lossless: bool,
         tend: Callable[[], None],
         feed: Callable[[], None],
+        last_word: Callable[[], None] = lambda: None,
     ) -> None:
         self._open_camera = camera
         self._reader = reader
@@ -67,6 +68,7 @@ class Eye:
         self._lossless = lossless
         self._tend = tend
         self._feed = feed
+        self._last_word = last_word
         self._queue: LatestQueue[Frame] = LatestQueue(settings.queue_frames)
         self._stages = Stages()
         self._timings: deque[float] = deque(maxlen=TIMINGS_KEPT)
@@ -89,8 +91,9 @@ class Eye:
         stop.set()
         for thread in threads:
             thread.join(CAPTURE_TIMEOUT_S + CAMERA_RETRY_S)
-        if self._failure is None:
+        if self._failure is None or self.camera_state == "failed":
             self._reader.flush()
+            self._last_word()
         self._tell_acked(self._vault.close())
         self._tell_rates()
         if self._failure is not None:
@@ -102,9 +105,8 @@ class Eye:
         try:
             self._tell_acked(self._vault.commit())
             self._tend()
-            self._reader.retry_owed()
             self._stages.commit = time.monotonic()
-        except StorageError as error:
+        except (StorageError, OSError) as error:
             log.error("commit_failed", reason=str(error))  # a disk that stays broken starves the watchdog
         self._tell_rates()
         stalled = self._stages.stalled(self._settings.stall_limit_s)
@@ -114,18 +116,24 @@ class Eye:
             self._feed()
 
     def _capture(self, stop: threading.Event) -> None:
-        while not stop.is_set():
-            try:
-                if self._watch_camera(stop):
+        """The camera thread: whatever ends it also ends the queue, so that nothing waits for frames in vain."""
+        try:
+            while not stop.is_set():
+                try:
+                    self._watch_camera(stop)
                     break
-            except CameraLost as error:
-                self.camera_state = "lost"
-                log.error("camera_lost", reason=str(error))
-                stop.wait(CAMERA_RETRY_S)
-        self._queue.close()
+                except CameraLost as error:
+                    self.camera_state = "lost"
+                    log.error("camera_lost", reason=str(error))
+                    stop.wait(CAMERA_RETRY_S)
+        except BaseException as error:  # noqa: BLE001 -- carried to the service's edge, which ends with it
+            self.camera_state = "failed"
+            self._failure = error
+        finally:
+            self._queue.close()
 
-    def _watch_camera(self, stop: threading.Event) -> bool:
-        """Frames until the camera has finished (True) or the eye is stopped; raises CameraLost."""
+    def _watch_camera(self, stop: threading.Event) -> None:
+        """Frames until the camera has finished or the eye is stopped; raises CameraLost."""
         camera = self._open_camera()
         try:
             self.camera_state = "up"
@@ -137,12 +145,11 @@ class Eye:
                     continue
                 if frame is None:
                     self.camera_state = "finished"
-                    return True
+                    return
                 self._stages.camera = time.monotonic()
                 self._enqueue(frame, stop)
         finally:
             camera.close()
-        return True
 
     def _enqueue(self, frame: Frame, stop: threading.Event) -> None:
         if not self._lossless:
@@ -187,8 +194,6 @@ class Eye:
             "dropped": self._queue.dropped,
             "tracks": self._reader.tracks,
             "reads": self._reader.reads,
-            "hits": self._reader.hits,
             "sealed": self._vault.sealed,
             "records_lost": self._vault.lost,
-            "hits_owed": self._reader.owed,
         }

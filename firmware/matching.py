@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -40,6 +41,7 @@ class Watch:
         self._seen: object = None
         self._ring: deque[ReadRecord] = deque(maxlen=ring_reads)
         self._ring_us = ring_hours * US_PER_HOUR
+        self._lock = threading.Lock()  # the ring and the matcher change together
         self._matcher = Matcher([], policy)
         self.lists: Sequence[HotList] = ()
 
@@ -54,10 +56,12 @@ class Watch:
             log.error("lists_unreadable", reason=str(error))
             self._seen = generation  # the lists in use stay in use; the next version is tried again
             return []
-        self._seen, self.lists = generation, lists
-        self._matcher = Matcher(lists, self._policy)
+        matcher = Matcher(lists, self._policy)
+        with self._lock:
+            self._seen, self.lists, self._matcher = generation, lists, matcher
+            ring = list(self._ring)
         log.info("lists_loaded", lists=len(lists), entries=sum(len(hot.entries) for hot in lists))
-        recent = [read for read in self._ring if now_us - read.captured_us <= self._ring_us]
+        recent = [read for read in ring if now_us - read.captured_us <= self._ring_us]
         return [hit for read in recent for hit in self.hits_of(read, b"", now_us)]
 
     def listed(self, text: str, state: str | None, now_us: int) -> bool:
@@ -66,7 +70,8 @@ class Watch:
 
     def remember(self, read: ReadRecord) -> None:
         """Keeps a read for lists that arrive late."""
-        self._ring.append(read)
+        with self._lock:
+            self._ring.append(read)
 
     def hits_of(self, read: ReadRecord, crop: bytes, now_us: int) -> list[HitRecord]:
         """The hits of one read, one for each entry that matches."""

@@ -10,7 +10,7 @@ from sync.enrolment import EnrolmentBundle
 from sync.hotlists.codes import NCIC_CODES
 from sync.hotlists.entry import Category
 from sync.hotlists.listfile import Mode
-from sync.hotlists.policy import CategoryRule, MatchPolicy
+from sync.hotlists.policy import SHIPS_BLOCKED, CategoryRule, MatchPolicy
 
 
 def match_policy(bundle: EnrolmentBundle, silent_here: Sequence[str]) -> MatchPolicy:
@@ -22,15 +22,17 @@ def match_policy(bundle: EnrolmentBundle, silent_here: Sequence[str]) -> MatchPo
         (Mode.BLOCKED, bundle.categories.blocked),
     )
     rules = [
+        # what ships blocked is opened only by `enabled`, never by being made silent
         CategoryRule(category_named(name), mode, reason=why, by=who, at_us=bundle.issued_us)
         for mode, names in modes
         for name in names
+        if mode is not Mode.SILENT or category_named(name) not in SHIPS_BLOCKED
     ]
     opened = {rule.category for rule in rules if rule.mode is Mode.ENABLED}
     blocked = {rule.category for rule in rules if rule.mode is Mode.BLOCKED}
     for name in silent_here:
         category = category_named(name)
-        if category in blocked or (category is Category.IMMIGRATION_VIOLATOR and category not in opened):
+        if category in blocked or (category in SHIPS_BLOCKED and category not in opened):
             continue  # stricter already
         rules.append(CategoryRule(category, Mode.SILENT, reason="this unit's configuration", by=who, at_us=1))
     return MatchPolicy(tuple(rules))

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from drivers.types import Frame
+from firmware.alerts import Alerts
 from firmware.clock import DeviceClock
 from firmware.config import EyeConfig
 from firmware.ledger import Ledger
@@ -18,12 +19,14 @@ from firmware.matching import Watch
 from firmware.records import Origin, Pictures, Sight, image_records, pictures_of, read_record
 from firmware.sealing import Vault
 from firmware.tap import Tap
+from inference.errors import InferenceError
 from inference.pipeline import Pipeline
 from inference.plates import fold
 from inference.tracker import Track, Tracker
 from inference.types import FrameResult, VotedRead
 from inference.vote import vote
 from storage.errors import StorageError
+from sync.limits import MAX_PLATE_CHARS
 from sync.schema import HitRecord, ImageKind, ReadRecord, RecordRef
 
 EARLY_FRAMES = 3  # frames that must agree before a hit is raised while the vehicle is still in sight
@@ -31,7 +34,6 @@ EARLY_CONFIDENCE = 0.9
 NS_PER_US = 1_000
 US_PER_S = 1_000_000
 REMEMBERED_READS = 256
-MAX_OWED = 1_000  # hits kept in RAM while the disk refuses them
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +45,7 @@ class Pass:
     read_id: str
     sight: Sight
     early_text: str = ""
+    early: list[HitRecord] = field(default_factory=list)
 
 
 class Reader:
@@ -54,6 +57,7 @@ class Reader:
         tracker: Tracker,
         vault: Vault,
         watch: Watch,
+        alerts: Alerts,
         *,
         clock: DeviceClock,
         ledger: Ledger,
@@ -65,35 +69,42 @@ class Reader:
         self._tracker = tracker
         self._vault = vault
         self._watch = watch
+        self._alerts = alerts
         self._clock = clock
         self._ledger = ledger
         self._tap = tap
         self._origin = origin
         self._settings = settings
         self._passes: dict[int, Pass] = {}
-        self._owed: OrderedDict[str, HitRecord] = OrderedDict()
         self._last_read_us: OrderedDict[tuple[str, str], int] = OrderedDict()
         self.tracks = 0
         self.reads = 0
-        self.hits = 0
 
     def take(self, frame: Frame) -> FrameResult:
         """One frame through the nets, the tracker and, for vehicles that have passed, the seal."""
-        result = self._pipeline.process(frame.pixels)
         at_us = self._clock.to_wall_us(frame.monotonic_ns)
-        self._ledger.count(self._origin.camera, at_us, "frames")
+        self._count("frames", at_us)
+        try:
+            result = self._pipeline.process(frame.pixels)
+        except InferenceError as error:
+            log.warning("frame_not_read", reason=str(error))
+            self._count("rejected: bad picture", at_us)
+            result = FrameResult([], [])
         for rejected in result.rejected:
-            self._ledger.count(self._origin.camera, at_us, f"rejected: {rejected.reason}")
+            self._count(f"rejected: {rejected.reason}", at_us)
         ended = self._tracker.update(
             result, t_us=frame.monotonic_ns // NS_PER_US, sequence=frame.sequence, source=frame.source
         )
-        for track in ended:
-            self._finish(track)
         for track in self._tracker.improved:
             self._look_closer(track, frame, at_us)
+        for track in ended:
+            self._finish(track)
         for track in self._tracker.live:
             self._alert_early(track)
         return result
+
+    def _count(self, what: str, at_us: int) -> None:
+        self._ledger.count(self._origin.camera, at_us, what)
 
     def flush(self) -> None:
         """Ends what is still in sight (the camera has finished, or the eye is being stopped)."""
@@ -111,43 +122,52 @@ class Reader:
     def _alert_early(self, track: Track) -> None:
         """Raises a hit within a few frames of certainty; the read itself is sealed when the vehicle has passed."""
         here = self._passes.get(track.track_id)
-        if here is None or len(track.observations) < EARLY_FRAMES:
+        if here is None or here.early or len(track.observations) < EARLY_FRAMES:
             return
         voted = _with_best(vote(track), track)
-        sure = voted.reason_if_unread is None and voted.confidence >= EARLY_CONFIDENCE
+        sure = _why_unread(voted) is None and voted.confidence >= EARLY_CONFIDENCE
         if not sure or voted.frames_agreed < EARLY_FRAMES or voted.text == here.early_text:
             return
         here.early_text = voted.text
         WITHHELD.add(voted.text)
-        if self._repeats(voted.text, here.sight):
+        now_us = self._clock.now_us()
+        if self._repeats(voted.text, here.sight) or not self._watch.listed(voted.text, voted.state, now_us):
             return
-        if self._watch.listed(voted.text, voted.state, self._clock.now_us()):
-            pictures = pictures_of(here.sight, voted, self._settings)
-            self._alert(self._record(voted, here, {}), pictures)
+        crop = pictures_of(here.sight, voted, self._settings).crop
+        hits = self._watch.hits_of(self._record(voted, here, {}), crop, now_us)
+        early = [hit.model_copy(update={"preliminary": True}) for hit in hits]
+        here.early = self._alerts.raise_all(early, here.sight.source)
 
     def _finish(self, track: Track) -> None:
         here = self._passes.pop(track.track_id)
         self.tracks += 1
         voted = _with_best(vote(track), track)
-        if voted.reason_if_unread is not None:
-            self._ledger.count(
-                self._origin.camera, here.sight.captured_us, f"unread: {voted.reason_if_unread}"
-            )
+        reason = _why_unread(voted)
+        if reason is not None:
+            self._count(f"unread: {reason}", here.sight.captured_us)
+            self._alerts.withdraw(here.early, None, ())
             return
         WITHHELD.add(voted.text)
-        repeated = self._repeats(voted.text, here.sight)
-        self._note_read(voted.text, here.sight)
-        if repeated:
-            self._ledger.count(self._origin.camera, here.sight.captured_us, "repeated: same pass")
+        if self._repeats(voted.text, here.sight):
+            self._note_read(voted.text, here.sight)
+            self._count("repeated: same pass", here.sight.captured_us)
             return
+        self._keep(voted, here)
+
+    def _keep(self, voted: VotedRead, here: Pass) -> None:
+        """One vehicle pass: its hits first, then pictures and read into the store."""
         pictures = pictures_of(here.sight, voted, self._settings)
-        self._alert(self._record(voted, here, {}), pictures)
+        draft = self._record(voted, here, {})
+        self._watch.remember(draft)  # before it is matched: a list that arrives now meets it in the ring
+        hits = self._watch.hits_of(draft, pictures.crop, self._clock.now_us())
+        self._alerts.raise_all(hits, here.sight.source)
+        self._alerts.withdraw(here.early, draft, hits)
         read = self._seal(voted, here, pictures)
         if read is None:
             return
-        self._watch.remember(read)
+        self._note_read(voted.text, here.sight)
         self.reads += 1
-        self._ledger.count(self._origin.camera, here.sight.captured_us, "reads")
+        self._count("reads", here.sight.captured_us)
         self._tell_read(read, here.sight)
 
     def _repeats(self, text: str, sight: Sight) -> bool:
@@ -172,54 +192,6 @@ class Reader:
             refs=refs,
         )
 
-    def _alert(self, read: ReadRecord, pictures: Pictures) -> None:
-        for hit in self._watch.hits_of(read, pictures.crop, self._clock.now_us()):
-            self.raise_hit(hit)
-
-    def raise_hit(self, hit: HitRecord) -> None:
-        """Puts one hit into the spool and tells the tap; the same hit is told once.
-
-        A hit that can't be stored now (a full or failing disk) is owed: kept in RAM and tried again.
-        """
-        try:
-            fresh = self._vault.raise_hit(hit)
-        except StorageError as error:
-            self._owe(hit, str(error))
-            return
-        if not fresh:
-            return
-        self.hits += 1
-        self._ledger.count(self._origin.camera, hit.read.captured_us, "hits")
-        log.info("hit_raised", hit_id=hit.hit_id, kind=hit.match.kind.value, list_id=hit.match.list_id)
-        self._tap.send(
-            "hit",
-            hit_id=hit.hit_id,
-            captured_us=hit.read.captured_us,
-            text=hit.read.text,
-            listed=hit.entry.plate,
-            category=hit.entry.category,
-            kind=hit.match.kind.value,
-            explanation=hit.match.explanation,
-        )
-
-    def _owe(self, hit: HitRecord, reason: str) -> None:
-        self._owed[hit.hit_id] = hit
-        log.error("hit_not_stored", hit_id=hit.hit_id, owed=len(self._owed), reason=reason)
-        while len(self._owed) > MAX_OWED:
-            _, lost = self._owed.popitem(last=False)
-            self._ledger.count(self._origin.camera, lost.read.captured_us, "lost: hits owed beyond the bound")
-
-    def retry_owed(self) -> None:
-        """Tries again to store the hits that are owed; called between frames."""
-        owed, self._owed = self._owed, OrderedDict()
-        for hit in owed.values():
-            self.raise_hit(hit)
-
-    @property
-    def owed(self) -> int:
-        """Hits that wait in RAM because the disk refuses them."""
-        return len(self._owed)
-
     def _seal(self, voted: VotedRead, here: Pass, pictures: Pictures) -> ReadRecord | None:
         """Pictures and read into the store; None, with a count in the ledger, when the disk refuses them."""
         try:
@@ -228,7 +200,7 @@ class Reader:
             self._vault.keep_read(read)
         except StorageError as error:
             log.error("read_not_sealed", reason=str(error))
-            self._ledger.count(self._origin.camera, here.sight.captured_us, "lost: reads the disk refused")
+            self._count("lost: reads the disk refused", here.sight.captured_us)
             return None
         return read
 
@@ -245,6 +217,13 @@ class Reader:
             ir=read.ir,
             source=sight.source,
         )
+
+
+def _why_unread(voted: VotedRead) -> str | None:
+    """Why this must not count as a read: the vote's reason, or a text that no plate carries (a sign)."""
+    if voted.reason_if_unread is None and len(voted.text) > MAX_PLATE_CHARS:
+        return "too long for a plate"
+    return voted.reason_if_unread
 
 
 def _with_best(voted: VotedRead, track: Track) -> VotedRead:

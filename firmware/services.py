@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -12,15 +13,17 @@ from typing import TypeVar
 import structlog
 
 from firmware.config import DeviceConfig
-from firmware.errors import NotEnrolledError
+from firmware.errors import FirmwareError, NotEnrolledError
 from firmware.logs import configure_logs
 from firmware.status import StatusServer, socket_path
-from firmware.wiring import EyeParts, provision_parts
+from firmware.wiring import EyeParts, open_service_watchdog, provision_parts
 from firmware.wiring_sync import SyncParts
 from provisioning.errors import IdentityError
 from storage.errors import KeyringMissingError
 
 ENROLMENT_POLL_S = 1.0
+RESTART_CODE = 75  # EX_TEMPFAIL: ended in order to be started again
+FAILURE_CODE = 70  # EX_SOFTWARE
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
@@ -33,16 +36,32 @@ def _stop_on_signals() -> threading.Event:
     return stop
 
 
+def _guarded(run: Callable[[], int]) -> int:
+    """The service's edge: what nobody caught is told by type and place, never by message (it may hold a text)."""
+    try:
+        return run()
+    except FirmwareError as error:
+        log.error("service_failed", kind=type(error).__name__, reason=str(error))
+        return FAILURE_CODE
+    except Exception as error:  # noqa: BLE001 -- the edge
+        frames = traceback.extract_tb(error.__traceback__)[-8:]
+        places = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
+        log.error("service_failed", kind=type(error).__name__, places=places)
+        return FAILURE_CODE
+
+
 def _when_enrolled(make: Callable[[], T], stop: threading.Event, data_dir: Path) -> T | None:
     """Waits until the technician has enrolled the device; None when stopped before."""
-    said = False
+    watchdog = open_service_watchdog()
+    said = ""
     while not stop.is_set():
         try:
             return make()
         except (NotEnrolledError, IdentityError, KeyringMissingError) as error:
-            if not said:
-                log.warning("waiting", reason=str(error), folder=str(data_dir))
-                said = True
+            if str(error) != said:
+                said = str(error)
+                log.warning("waiting", reason=said, folder=str(data_dir))
+            watchdog.feed()
             stop.wait(ENROLMENT_POLL_S)
     return None
 
@@ -50,6 +69,10 @@ def _when_enrolled(make: Callable[[], T], stop: threading.Event, data_dir: Path)
 def run_eye(config: DeviceConfig, tap_fd: int | None) -> int:
     """The eye: camera to sealed read and hit."""
     configure_logs(config.log_level, "eye")
+    return _guarded(lambda: _eye(config, tap_fd))
+
+
+def _eye(config: DeviceConfig, tap_fd: int | None) -> int:
     stop = _stop_on_signals()
     parts = _when_enrolled(lambda: EyeParts(config, tap_fd), stop, config.data_dir)
     if parts is None:
@@ -62,12 +85,16 @@ def run_eye(config: DeviceConfig, tap_fd: int | None) -> int:
         parts.close()
         status.close()
     log.info("eye_stopped", **parts.eye.rates())
-    return 0
+    return RESTART_CODE if parts.enrolment_changed else 0
 
 
 def run_sync(config: DeviceConfig) -> int:
     """The wire: lists in, hits and receipts out, the pull service."""
     configure_logs(config.log_level, "sync")
+    return _guarded(lambda: _sync(config))
+
+
+def _sync(config: DeviceConfig) -> int:
     stop = _stop_on_signals()
     parts = _when_enrolled(lambda: SyncParts(config), stop, config.data_dir)
     if parts is None:
@@ -79,13 +106,17 @@ def run_sync(config: DeviceConfig) -> int:
     finally:
         parts.close()
         status.close()
-    log.info("sync_stopped")
-    return 0
+    log.info("sync_stopped", asked=stop.is_set())
+    return 0 if stop.is_set() and not parts.enrolment_changed else RESTART_CODE
 
 
 def run_provision(config: DeviceConfig) -> int:
     """The technician's serial link."""
     configure_logs(config.log_level, "provision")
+    return _guarded(lambda: _provision(config))
+
+
+def _provision(config: DeviceConfig) -> int:
     stop = _stop_on_signals()
     agent, snapshot = provision_parts(config)
     status = StatusServer(socket_path(config.data_dir, "provision"), snapshot)

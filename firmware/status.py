@@ -50,10 +50,18 @@ class StatusServer:
                 return
             with connection:
                 connection.settimeout(ASK_TIMEOUT_S)
-                try:
-                    connection.sendall(json.dumps(dict(self._snapshot())).encode())
-                except OSError as error:
-                    log.debug("status_reader_gone", reason=str(error))
+                self._answer(connection)
+
+    def _answer(self, connection: socket.socket) -> None:
+        """One answer; where a part can't be asked just now, its error's type, and the service stays reachable."""
+        try:
+            status = dict(self._snapshot())
+        except Exception as error:  # noqa: BLE001 -- an edge: the next asker must find the thread alive
+            status = {"problem": type(error).__name__}
+        try:
+            connection.sendall(json.dumps(status).encode())
+        except OSError as error:
+            log.debug("status_reader_gone", reason=str(error))
 
     def close(self) -> None:
         """Stops answering and removes the socket."""

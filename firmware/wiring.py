@@ -18,6 +18,7 @@ import structlog
 
 from drivers.ports import Watchdog
 from drivers.registry import open_camera, open_watchdog
+from firmware.alerts import Alerts
 from firmware.clock import DeviceClock, read_offer
 from firmware.config import DeviceConfig, PositionConfig
 from firmware.errors import NotEnrolledError
@@ -35,9 +36,10 @@ from inference.pipeline import Pipeline
 from inference.tracker import Tracker
 from provisioning.agent import ProvisionAgent
 from provisioning.commands import Hooks
-from provisioning.identity import Identity
+from provisioning.identity import BUNDLE_FILE, Identity
 from provisioning.selftest import CheckFailed, SelfTests, identity_check
 from storage.audit import AuditLog
+from storage.errors import StorageError
 from storage.keyring import Keyring
 from storage.layout import DataLayout
 from storage.retention import Retention, RetentionPolicy
@@ -50,8 +52,7 @@ from sync.enrolment import EnrolmentBundle
 from sync.hotlists.store import ListStore
 
 LIST_BOX = "hotlists"
-CLOCK_PERSIST_S = 30.0
-LEDGER_PERSIST_S = 10.0
+PERSIST_S = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -92,6 +93,31 @@ def offer_path(layout: DataLayout) -> Path:
     return layout.run / "office-time.json"
 
 
+class Pace:
+    """Says every so many seconds, and the first time at once, that something is due."""
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._last_s = -every_s
+
+    def due(self) -> bool:
+        """Whether it is time; if so, the next time is `every_s` from now."""
+        now_s = time.monotonic()
+        if now_s - self._last_s < self._every_s:
+            return False
+        self._last_s = now_s
+        return True
+
+
+def enrolment_stamp(layout: DataLayout) -> tuple[int, int] | None:
+    """Changes when the device is enrolled anew or reset: the services then start again with the new bundle."""
+    try:
+        stat = (layout.identity / BUNDLE_FILE).stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns
+
+
 def open_service_watchdog() -> Watchdog:
     """systemd's, where systemd started us; else nobody watches."""
     return open_watchdog("systemd" if "NOTIFY_SOCKET" in os.environ else "none", {})
@@ -103,6 +129,7 @@ class EyeParts:
     def __init__(self, config: DeviceConfig, tap_fd: int | None) -> None:
         self.config = config
         self.layout = DataLayout(config.data_dir)
+        self._enrolment = enrolment_stamp(self.layout)
         who = enrolled(self.layout)
         self.boot_id = uuid.uuid4().hex
         self.clock = DeviceClock(self.layout.root / "clock.json")
@@ -112,10 +139,17 @@ class EyeParts:
         self.keyring = open_keyring(self.layout, read_only=False)
         self.policy = retention_policy(who.bundle)
         self.vault = self._vault(who)
+        self.alerts = Alerts(
+            self.vault, self.ledger, self.tap, self.layout.run / "alerts.json", config.eye.realert_s
+        )
         self.watch = self._watch(who)
         self.reader = self._make_reader(who)
         self.eye = self._eye()
-        self._tended = self._persisted = self._polled = 0.0
+        self._tended = Pace(config.eye.retention_poll_s)
+        self._polled = Pace(config.eye.list_poll_s)
+        self._persisted = Pace(PERSIST_S)
+        self._stop = threading.Event()
+        self.enrolment_changed = False
 
     def _vault(self, who: Enrolled) -> Vault:
         audit = AuditLog.open(self.layout.audit, who.identity.key)
@@ -165,6 +199,7 @@ class EyeParts:
             Tracker(),
             self.vault,
             self.watch,
+            self.alerts,
             clock=self.clock,
             ledger=self.ledger,
             tap=self.tap,
@@ -183,34 +218,41 @@ class EyeParts:
             lossless=camera.name == "replay",
             tend=self._tend,
             feed=self.watchdog.feed,
+            last_word=self.alerts.retry_owed,
         )
 
     def _tend(self) -> None:
-        """What has to be looked after now and then, each at its own pace."""
-        now_s = time.monotonic()
-        if now_s - self._polled >= self.config.eye.list_poll_s:
-            self._polled = now_s
-            for hit in self.watch.refresh(self.clock.now_us()):
-                self.reader.raise_hit(hit)
-        if now_s - self._persisted >= LEDGER_PERSIST_S:
-            self._persisted = now_s
-            self.clock.persist()
-            self.ledger.persist()
-        if now_s - self._tended >= self.config.eye.retention_poll_s:
-            self._tended = now_s
+        """What has to be looked after now and then, each at its own pace; deletion first, it also frees space."""
+        if self._tended.due():
             offer = read_offer(offer_path(self.layout))
             if offer is not None:
                 self.clock.offer(offer)
             self.vault.tend(self.clock.evidence())
+        self.alerts.retry_owed()
+        if self._polled.due():
+            self.alerts.raise_all(self.watch.refresh(self.clock.now_us()))
+        if self._persisted.due():
+            self._persist()
+            if enrolment_stamp(self.layout) != self._enrolment:
+                self.enrolment_changed = True
+                self._stop.set()
+
+    def _persist(self) -> None:
+        """Clock and ledger to disk; a disk that refuses them costs at most these counts."""
+        for part in (self.clock, self.ledger):
+            try:
+                part.persist()
+            except (OSError, StorageError) as error:
+                log.error("state_not_saved", part=type(part).__name__, reason=str(error))
 
     def run(self, stop: threading.Event) -> None:
-        """Runs the eye to its end."""
+        """Runs the eye to its end; ends by itself when the device was enrolled anew (`enrolment_changed`)."""
+        self._stop = stop
         self.eye.run(stop)
 
     def close(self) -> None:
         """Persists what is counted."""
-        self.clock.persist()
-        self.ledger.persist()
+        self._persist()
         self.watchdog.close()
 
     def status(self) -> dict[str, object]:
@@ -221,6 +263,8 @@ class EyeParts:
             "service": "eye",
             "boot_id": self.boot_id,
             **self.eye.rates(),
+            "hits": self.alerts.raised,
+            "hits_owed": self.alerts.owed,
             "epochs": len(epochs),
             "oldest_epoch": _hour(min(epochs)) if epochs else "none",
             "root_of_trust": f"{self.keyring.root.name}{' (best effort)' if self.keyring.root.best_effort else ''}",

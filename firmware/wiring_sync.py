@@ -19,6 +19,7 @@ from firmware.status import ask
 from firmware.wiring import (
     LIST_BOX,
     enrolled,
+    enrolment_stamp,
     offer_path,
     open_keyring,
     open_service_watchdog,
@@ -49,6 +50,9 @@ class SyncParts:
     def __init__(self, config: DeviceConfig) -> None:
         self.config = config
         self.layout = DataLayout(config.data_dir)
+        self._enrolment = enrolment_stamp(self.layout)
+        self.enrolment_changed = False
+        self._failure: BaseException | None = None
         who = enrolled(self.layout)
         self.device_id = who.identity.device_id
         self.clock = DeviceClock(self.layout.root / "clock.json")
@@ -109,23 +113,33 @@ class SyncParts:
         self.audit.append(event, fields, at_us=self.clock.now_us())
 
     def _office_time(self, at_us: int, uncertainty_us: int) -> None:
-        write_offer(offer_path(self.layout), TimeOffer("office", at_us, time.monotonic_ns(), uncertainty_us))
+        offer = TimeOffer("office", at_us, time.monotonic_ns(), uncertainty_us)
+        self.clock.offer(offer)
+        try:
+            write_offer(offer_path(self.layout), offer)
+        except OSError as error:
+            log.warning("office_time_not_kept", reason=str(error.strerror))
 
     def _health(self) -> Mapping[str, Any]:
         """Health for the heartbeat: counters and states of the eye, what waits, what was seen and not read."""
         eye = ask(self.layout.root, "eye") or {}
         ledger = eye.get("ledger")
+        aside = len(self.hits.quarantined())
+        problems = [] if eye else ["the eye does not answer"]
+        if aside:
+            problems.append(f"{aside} hits were refused by the office and are set aside")
         plain = {k: v for k, v in eye.items() if isinstance(v, bool | int | float | str)}
         return {
-            "waiting": {"hits": self.hits.count(), "receipts": self.receipts.count()},
+            "waiting": {"hits": self.hits.count(), "receipts": self.receipts.count(), "set_aside": aside},
             "counters": dict(ledger) if isinstance(ledger, dict) else {},
             "health": plain or {"eye": "not running"},
-            "problems": () if eye else ("the eye does not answer",),
+            "problems": tuple(problems),
         }
 
     def _find_segment(self, segment_id: str) -> Path | None:
-        found = (info.path for info in list_segments(self.layout.store) if info.segment_id == segment_id)
-        return next(found, None)
+        """The file of a closed segment; one that still grows is pulled later."""
+        found = (info for info in list_segments(self.layout.store) if info.segment_id == segment_id)
+        return next((info.path for info in found if info.closed), None)
 
     @property
     def pull_port(self) -> int:
@@ -133,15 +147,26 @@ class SyncParts:
         return self.pull.port
 
     def run(self, stop: threading.Event) -> None:
-        """Runs agent and pull service until stopped; ends when the agent's thread dies."""
+        """Runs agent and pull service until stopped; ends by itself when the agent's thread dies, or after a new
+        enrolment.
+        """
         self.pull.start()
-        agent = threading.Thread(
-            target=self.agent.run, args=(stop, self.clock.now_us), name="agent", daemon=True
-        )
+        agent = threading.Thread(target=self._drive, args=(stop,), name="agent", daemon=True)
         agent.start()
         while agent.is_alive():
             self._watchdog.feed()
+            if enrolment_stamp(self.layout) != self._enrolment:
+                self.enrolment_changed = True
+                stop.set()
             agent.join(TICK_S)
+        if self._failure is not None:
+            raise self._failure
+
+    def _drive(self, stop: threading.Event) -> None:
+        try:
+            self.agent.run(stop, self.clock.now_us)
+        except BaseException as error:  # noqa: BLE001 -- carried to the service's edge, which ends with it
+            self._failure = error
 
     def close(self) -> None:
         """Closes the port and the connection."""
@@ -158,7 +183,7 @@ class SyncParts:
             "last_contact_us": status.last_contact_us,
             "waiting": self.hits.count(),
             "uploaded": status.hits_sent,
-            "set_aside": status.hits_set_aside,
+            "set_aside": len(self.hits.quarantined()),
             "receipts_waiting": self.receipts.count(),
             "lists": status.lists_installed,
             "list_problems": [reason for _, reason in status.list_problems],

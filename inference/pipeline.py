@@ -35,7 +35,7 @@ class PipelineSettings:
     detector_score: float = 0.3  # below it a box is not looked at
     plate_score: float = 0.1  # of the corner net; below it a box is not read
     acceptance: Acceptance = field(default_factory=Acceptance)  # of what was read
-    corner_looks: int = 2  # the second starts from the first one's corners
+    corner_looks: int = 1  # a second would start from the first one's corners
     two_rows: float = 0.5  # above it the rows are read one by one
     temperature: float = 1.0  # of the reader's logits
     min_width_px: float = 10.0  # narrower plates are not tried

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class StorageError(Exception):
     """Base of all errors of storage."""
@@ -117,6 +119,22 @@ class WriteFailedError(StoreError):
 
 class DiskFullError(WriteFailedError):
     """The disk is full: free space, then commit again."""
+
+
+class LowSpaceError(DiskFullError):
+    """Too little space is left for records of this kind: nothing was appended; count it and go on."""
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a full disk (or quota) is at the root of an error."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, DiskFullError):
+            return True
+        if isinstance(seen, OSError) and seen.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return True
+        seen = seen.__cause__
+    return False
 
 
 class SpoolError(StorageError):

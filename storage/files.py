@@ -22,6 +22,10 @@ class Files:
         """Write some of `data`; the number of bytes taken."""
         return os.write(fd, data)
 
+    def allocate(self, fd: int, size: int) -> None:
+        """Reserve `size` bytes for a file, so that they are really taken from the disk."""
+        os.posix_fallocate(fd, 0, size)
+
     def fsync(self, fd: int) -> None:
         """Make a file's content durable."""
         os.fsync(fd)

@@ -229,6 +229,7 @@ class Keyring:
         """Make the keyring when absent, and finish what a crash left behind."""
         with self._exclusive():
             remove_stray_temps(self._path.parent, files=self._files)
+            self._root.recover()
             if self._path.exists():
                 self.reload()
             else:

@@ -7,7 +7,8 @@ Order of writes of a run that deletes:
 3. the segment files are unlinked, the folders synced,
 4. the receipts are signed and appended to `receipts.jsonl`, and entered in the audit log,
 5. the receipts are delivered, and the plan is cleared.
-A run after a crash finishes the plan that it finds; every step may be done twice.
+A run after a crash finishes the plan that it finds; every step may be done twice. On a full disk the ballast is
+released first, and the run begins again.
 """
 
 from __future__ import annotations
@@ -24,8 +25,16 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from storage.atomic import make_folder, write_atomic
 from storage.audit import AuditLog
-from storage.believed_time import TimeEvidence, believe
-from storage.errors import FormatError, PolicyInvalidError, StateDamagedError, WriteFailedError
+from storage.ballast import BALLAST_BYTES, BALLAST_FILE, Ballast
+from storage.believed_time import TimeEvidence, believe, disputed
+from storage.errors import (
+    FormatError,
+    PolicyInvalidError,
+    StateDamagedError,
+    StorageError,
+    WriteFailedError,
+    is_disk_full,
+)
 from storage.files import OS_FILES, Files, write_all
 from storage.keyring import Keyring
 from storage.layout import RECEIPTS_FILE, RETENTION_FILE, SEGMENT_SUFFIX
@@ -41,6 +50,7 @@ MIN_RETENTION_S = 180
 MAX_RETENTION_S = 5 * 366 * 86_400
 PERSIST_EVERY_US = 600_000_000  # how far the believed time may run ahead of its file
 MAX_PLAN_BYTES = 64 << 20
+EXPIRE_EVERY_US = 600_000_000  # believed time between two looks at what else has expired
 EPOCHS_A_RUN = 1000  # a longer backlog is worked off in later runs
 _NAME = re.compile(r"(\d{1,12})-")
 
@@ -90,8 +100,13 @@ class Retention:
         deliver: Callable[[Receipt], object] | None = None,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
         files: Files = OS_FILES,
+        ballast_bytes: int = BALLAST_BYTES,
+        expire: Callable[[int], Sequence[str]] | None = None,
     ) -> None:
-        """`folder` keeps the receipt chain; `deliver` gets each receipt at least once, before it is done."""
+        """`folder` keeps the receipt chain; `deliver` gets each receipt at least once, before it is done.
+
+        `expire` drops what else was queued before a time (`Spool.expire`); what it dropped is counted in the audit log.
+        """
         self._root = store_root
         self._folder = folder
         self._keyring = keyring
@@ -103,8 +118,14 @@ class Retention:
         self._deliver = deliver
         self._monotonic_ns = monotonic_ns
         self._files = files
+        self._expire = expire
+        self._expired_at_us = 0
+        self.expired_items = 0
+        self.disputed = False
         make_folder(folder)
-        self._state = _load_state(folder / RETENTION_FILE)
+        self._ballast = Ballast(folder / BALLAST_FILE, ballast_bytes, files=files)
+        self._ballast.hold()
+        self._state = self._load()
         self._persisted_us = self._state.believed_us
         self._seen_ns: int | None = None
 
@@ -118,21 +139,49 @@ class Retention:
 
         Raises WriteFailedError or KeyringError kinds; the next run then goes on where this one stopped.
         """
+        receipts: list[Receipt] = []
         try:
-            finished = self._carry_out()
-            self._advance(now)
-            bound = self._state.believed_us
-            if bound is None:
-                return finished
-            evidence = TimeEvidence(bound, 0, now.sources)
-            doomed = expired_epochs(self._held_epochs(), evidence, self.policy)[:EPOCHS_A_RUN]
-            if doomed:
-                self._plan(doomed, evidence)
-            return finished + self._carry_out()
+            try:
+                self._work(now, receipts)
+            except (OSError, StorageError) as error:
+                if not (is_disk_full(error) and self._ballast.release()):
+                    raise
+                self._work(now, receipts)
         except OSError as error:
             raise WriteFailedError(f"deletion stopped in {self._folder}: check the disk") from error
+        finally:
+            self._ballast.hold()
+        return receipts
+
+    def _work(self, now: TimeEvidence, receipts: list[Receipt]) -> None:
+        """One run from wherever the last one stopped; adds to `receipts` what is done."""
+        receipts += self._carry_out()
+        self._advance(now)
+        bound = self._state.believed_us
+        if bound is None or self.disputed:
+            return
+        evidence = TimeEvidence(bound, 0, now.sources)
+        doomed = expired_epochs(self._held_epochs(), evidence, self.policy)[:EPOCHS_A_RUN]
+        if doomed:
+            self._plan(doomed, evidence)
+        receipts += self._carry_out()
+        self._expire_items(bound)
+
+    def _expire_items(self, bound_us: int) -> None:
+        if self._expire is None or bound_us - self._expired_at_us < EXPIRE_EVERY_US:
+            return
+        dropped = len(self._expire(bound_us - self.policy.seconds * 1_000_000))
+        if dropped:
+            self.expired_items += dropped
+            self._audit.append("outbox_expired", {"items": dropped}, at_us=bound_us)
+        self._expired_at_us = bound_us
 
     def _advance(self, now: TimeEvidence) -> None:
+        dispute = disputed(self._state.believed_us, now)
+        if dispute and not self.disputed:
+            ahead_s = ((self._state.believed_us or 0) - now.now_us) // 1_000_000
+            self._audit.append("time_disputed", {"ahead_s": ahead_s}, at_us=now.now_us)
+        self.disputed = dispute
         seen = self._monotonic_ns()
         elapsed_us = 0 if self._seen_ns is None else max(0, seen - self._seen_ns) // 1000
         newest = max(self._held_epochs(), default=None)
@@ -237,6 +286,16 @@ class Retention:
     def _chain_end(self) -> tuple[int, str]:
         receipts = read_receipts(self._folder / RECEIPTS_FILE)
         return (receipts[-1].body.n + 1, receipts[-1].body.hash) if receipts else (0, GENESIS)
+
+    def _load(self) -> _State:
+        """The state of the last run; a damaged one is set aside, so that deletion goes on without a person."""
+        path = self._folder / RETENTION_FILE
+        try:
+            return _load_state(path)
+        except StateDamagedError:
+            self._files.replace(path, path.with_name(path.name + ".damaged"))
+            self._audit.append("retention_state_set_aside", {})
+            return _State(None, ())
 
     def _save(self) -> None:
         write_atomic(self._folder / RETENTION_FILE, self._state.encode(), files=self._files)

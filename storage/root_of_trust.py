@@ -9,7 +9,7 @@ import secrets
 from pathlib import Path
 from typing import Protocol
 
-from storage.atomic import make_folder, write_atomic
+from storage.atomic import TEMP_SUFFIX, make_folder, write_atomic
 from storage.errors import RootOfTrustError, SlotMissingError
 from storage.files import OS_FILES, Files, write_all
 from storage.types import is_id
@@ -40,6 +40,9 @@ class RootOfTrust(Protocol):
 
     def handles(self) -> list[str]:
         """Handles of all secrets that are held."""
+
+    def recover(self) -> None:
+        """Destroy what a crash left half-made; only while nobody stores. Raises RootOfTrustError."""
 
 
 class FileRootOfTrust:
@@ -89,6 +92,15 @@ class FileRootOfTrust:
     def handles(self) -> list[str]:
         """Handles of all slots in the folder."""
         return sorted(path.name[: -len(_SUFFIX)] for path in self._folder.glob(f"[!.]*{_SUFFIX}"))
+
+    def recover(self) -> None:
+        """Overwrite and remove temp files of a cut `store`: each may hold a key."""
+        try:
+            for stray in self._folder.glob(f".*{TEMP_SUFFIX}"):
+                self._overwrite(stray)
+                self._files.unlink(stray)
+        except OSError as error:
+            raise RootOfTrustError(f"cannot clear {self._folder}: check the disk") from error
 
     def _overwrite(self, path: Path) -> None:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)

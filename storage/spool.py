@@ -8,6 +8,7 @@
     attempts/    how often an item was tried; advisory
 
 put: temp file, fsync, hard link into pending/ (sole commit point; fails when the id is there), fsync pending/.
+expire: as ack, whatever state the item is in; ids of expired items are remembered like acknowledged ones.
 ack: marker into done/, fsync done/ (sole commit point), then the item is removed; a crash in between leaves
 both, and the item no longer counts as pending.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -42,6 +44,7 @@ MAGIC = b"WAYSPOOL"
 MAX_HEADER_BYTES = 1024
 _HEADER_AT = len(MAGIC) + 2
 _FULL_ERRNOS = {28, 122}  # ENOSPC, EDQUOT
+EARLIEST_US = 1_767_225_600_000_000  # 2026-01-01T00:00Z: a clock before it was never set
 _STATES = ("tmp", "pending", "done", "quarantine", "attempts")
 
 
@@ -169,10 +172,48 @@ class Spool:
         names = sorted(path.name for path in self._folders["quarantine"].iterdir())
         return [QuarantinedItem(name, self._attempts(name)[1]) for name in names]
 
+    def quarantined_count(self) -> int:
+        """How many items were set aside; opens none of them."""
+        return sum(1 for _ in self._folders["quarantine"].iterdir())
+
     def requeue(self, item_id: str) -> None:
-        """Let an item of the quarantine wait again; raises ItemMissingError."""
+        """Let an item of the quarantine wait again, its attempts forgotten; raises ItemMissingError."""
         self._check(item_id, "requeue")
         self._move(item_id, "quarantine", "pending")
+        with _translated(self._path("attempts", item_id)):
+            self._files.unlink(self._path("attempts", item_id))
+
+    def expire(self, before_us: int) -> list[str]:
+        """Drop what was queued before a time, waiting or set aside; the ids, so that they can be counted.
+
+        An item that was queued while the clock was not set counts from the first call that meets it.
+        """
+        gone = set()
+        for state in ("pending", "quarantine"):
+            for path in list(self._folders[state].iterdir()):
+                with contextlib.suppress(FileNotFoundError), _translated(path):
+                    if self._queued_us(path) < before_us:
+                        self._drop(path)
+                        gone.add(path.name)
+        return sorted(gone)
+
+    def _queued_us(self, path: Path) -> int:
+        """When an item was queued: by its head, or by its file when that is damaged or later."""
+        with path.open("rb") as file:
+            queued_us = _queued(file.read(_HEADER_AT + MAX_HEADER_BYTES))
+        changed_us = path.stat().st_mtime_ns // 1000
+        found = changed_us if queued_us is None or queued_us < EARLIEST_US else queued_us
+        if found < EARLIEST_US:
+            found = self._now_us()
+            os.utime(path, ns=(found * 1000, found * 1000))
+        return found
+
+    def _drop(self, path: Path) -> None:
+        self._touch(self._path("done", path.name))
+        self._files.fsync_dir(self._folders["done"])
+        self._files.unlink(path)
+        self._files.unlink(self._path("attempts", path.name))
+        self._files.fsync_dir(path.parent)
 
     def _put(self, item_id: str, body: bytes, kind: str) -> bool:
         queued_us = self._now_us()
@@ -188,6 +229,8 @@ class Spool:
             self._files.link(temp, self._path("pending", item_id))
         except FileExistsError:
             return False
+        except FileNotFoundError as error:
+            raise WriteFailedError(f"item {item_id}: its temp file vanished; put it again") from error
         finally:
             self._files.close(fd)
             with contextlib.suppress(OSError):
@@ -294,6 +337,16 @@ def _translated(path: Path) -> Iterator[None]:
     except OSError as error:
         kind = DiskFullError if error.errno in _FULL_ERRNOS else WriteFailedError
         raise kind(f"cannot write {path}: check the disk") from error
+
+
+def _queued(head: bytes) -> int | None:
+    """`queued_us` from the first bytes of an item's file, or None when they are damaged."""
+    size = int.from_bytes(head[len(MAGIC) : _HEADER_AT], "big")
+    try:
+        queued_us = json.loads(head[_HEADER_AT : _HEADER_AT + size])["queued_us"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return queued_us if type(queued_us) is int and head[: len(MAGIC)] == MAGIC else None
 
 
 def _parse(data: bytes, item_id: str) -> tuple[dict[str, Any], bytes] | None:

@@ -8,7 +8,7 @@ import os
 import secrets
 import threading
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -19,6 +19,7 @@ from storage.errors import (
     BadRecipientError,
     BadTimeError,
     DiskFullError,
+    LowSpaceError,
     StoreBusyError,
     StoreClosedError,
     TooLargeError,
@@ -41,10 +42,16 @@ from storage.types import (
     is_id,
 )
 
-__all__ = ["Store", "list_segments"]
+__all__ = ["Store", "free_space", "list_segments"]
 
 _Slot = tuple[SegmentKind, EpochId]
 _NO_HEADER = "0" * 64
+
+
+def free_space(folder: Path) -> int:
+    """Bytes that a process without privileges may still write to the disk of a folder; raises OSError."""
+    stat = os.statvfs(folder)
+    return stat.f_bavail * stat.f_frsize
 
 
 class Store:
@@ -60,6 +67,7 @@ class Store:
         limits: StoreLimits,
         files: Files,
         lock_fd: int,
+        free_bytes: Callable[[Path], int],
     ) -> None:
         self._root = root
         self._keyring = keyring
@@ -68,6 +76,7 @@ class Store:
         self._device_id, self._boot_id = ids
         self._limits = limits
         self._files = files
+        self._free_bytes = free_bytes
         self._release = weakref.finalize(self, os.close, lock_fd)
         self._run_id = secrets.token_hex(8)
         self._chain: dict[SegmentKind, tuple[int, str]] = dict.fromkeys(SegmentKind, (0, _NO_HEADER))
@@ -88,6 +97,7 @@ class Store:
         boot_id: str,
         limits: StoreLimits = StoreLimits(),  # noqa: B008 -- frozen
         files: Files = OS_FILES,
+        free_bytes: Callable[[Path], int] = free_space,
     ) -> Store:
         """Open for writing and recover from a crash: torn tails are cut, closed segments not touched.
 
@@ -103,19 +113,21 @@ class Store:
             make_folder(root / kind.value)
         lock_fd = _lock(root)
         ids = (device_id, boot_id)
-        store = cls(root, keyring, recipients, signer, ids, limits, files, lock_fd)
+        store = cls(root, keyring, recipients, signer, ids, limits, files, lock_fd, free_bytes)
         store.recovered = tuple(recover_store(root, limits.max_uncommitted_bytes, files=files))
         return store
 
     def append(self, kind: SegmentKind, payload: bytes, *, at_us: int) -> SealedRecordRef:
         """Seal one record into the segment of its hour; not durable before `commit`.
 
-        Raises TooLargeError, BadTimeError, StoreClosedError, DiskFullError or WriteFailedError.
+        Raises LowSpaceError (of this kind nothing is taken now, and nothing was appended), TooLargeError,
+        BadTimeError, StoreClosedError, DiskFullError or WriteFailedError.
         """
         if len(payload) > self._limits.max_record_bytes:
             raise TooLargeError(f"record is over {self._limits.max_record_bytes} bytes: split it")
         if not 0 <= at_us < 1 << 63:
             raise BadTimeError("a record's time is in microseconds since 1970: set the clock first")
+        self._check_room(kind)
         if self._uncommitted() + len(payload) > self._limits.max_uncommitted_bytes:
             self.commit()
         with self._lock:
@@ -164,6 +176,17 @@ class Store:
     def _check_open(self) -> None:
         if not self._release.alive:
             raise StoreClosedError("the store was closed: open it again")
+
+    def _check_room(self, kind: SegmentKind) -> None:
+        """The last space is for what matters more: reads before pictures, hits and deletion before reads."""
+        try:
+            free = self._free_bytes(self._root)
+        except OSError as error:
+            raise WriteFailedError(
+                f"cannot ask for the free space of {self._root}: check the disk"
+            ) from error
+        if free < self._limits.min_free_bytes(kind):
+            raise LowSpaceError(f"{free} bytes are free: too few for {kind.value}")
 
     def _uncommitted(self) -> int:
         with self._lock:

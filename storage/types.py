@@ -101,6 +101,14 @@ class StoreLimits:
     write_buffer_bytes: int = 1 << 20  # appended bytes kept in RAM before they are written (not yet synced)
     max_uncommitted_bytes: int = 16 << 20  # then append() commits by itself; also the longest tail ever cut
     max_open_segments: int = 8  # count
+    # Below these bytes of free space pictures, then reads, are refused: hits, receipts and deletion go on.
+    min_free_for_images_bytes: int = 256 << 20
+    min_free_for_reads_bytes: int = 32 << 20
+
+    def min_free_bytes(self, kind: SegmentKind) -> int:
+        """Free space below which records of a kind are refused."""
+        images = kind is SegmentKind.IMAGES
+        return self.min_free_for_images_bytes if images else self.min_free_for_reads_bytes
 
 
 @dataclass(frozen=True, slots=True)

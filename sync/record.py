@@ -68,7 +68,7 @@ def _explain(error: ValidationError) -> str:
 class Record(BaseModel):
     """Base of all documents: frozen, extra fields refused, canonical JSON both ways."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)  # input is plate text
 
     def encode(self) -> bytes:
         """Canonical JSON bytes."""

@@ -254,7 +254,11 @@ class MatchRecord(Record):
 
 
 class HitRecord(Record):
-    """One hit. `probability`: that the vehicle really carries the listed plate; None when not known."""
+    """One hit. `probability`: that the vehicle really carries the listed plate; None when not known.
+
+    `preliminary`: raised while the vehicle was still in sight, from its first frames. When all frames together
+    say otherwise, a second hit follows: `supersedes` names the first, `correction` says what was read instead.
+    """
 
     v: Literal[1] = 1
     hit_id: Id
@@ -265,6 +269,9 @@ class HitRecord(Record):
     raised_us: Microseconds
     probability: Probability | None = None
     advice: Literal["verify before acting"] = "verify before acting"
+    preliminary: bool = False
+    supersedes: Id | None = None
+    correction: Text = ""
 
     @classmethod
     def max_bytes(cls) -> int:

@@ -72,7 +72,10 @@ def widen(
     height, width = SCENE_SHAPE
     cut = rng.uniform(0, SCENE_MARGIN - _KEEP, 4) / (1 + 2 * SCENE_MARGIN)
     mask = np.zeros(SCENE_SHAPE, np.uint8)
-    mask[round(cut[1] * height) : round((1 - cut[3]) * height), round(cut[0] * width) : round((1 - cut[2]) * width)] = 255
+    mask[
+        round(cut[1] * height) : round((1 - cut[3]) * height),
+        round(cut[0] * width) : round((1 - cut[2]) * width),
+    ] = 255
     size = WIDER[::-1]
     inner = cv2.warpAffine(scene, matrix, size, flags=cv2.INTER_LINEAR)
     shape = cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_NEAREST)

@@ -51,6 +51,7 @@ class Regions:
     two_rows: NDArray[np.float32]  # 0, 1, or nan where unknown
     plates: NDArray[np.float32] | None = None  # (n, 4) x, y, w, h of the plate in units of the box; nan: none
     mined: NDArray[np.bool_] | None = None  # the box is the detector's
+    draws: NDArray[np.int64] | None = None  # how often a piece is in the hat; once if not told
 
 
 def region_of(
@@ -122,6 +123,10 @@ class CornerFeed:
             "other": np.flatnonzero(~regions.is_plate & ~mined),
             "mistake": np.flatnonzero(~regions.is_plate & mined),
         }
+        if regions.draws is not None:
+            self._kinds = {
+                kind: np.repeat(chosen, regions.draws[chosen]) for kind, chosen in self._kinds.items()
+            }
         self._shares = MINED_SHARES if mined.any() else SHARES
         self.refresh()
 
@@ -171,10 +176,12 @@ class CornerFeed:
         box = self._look(kind, pixels)
         if rng.random() < 0.4:
             image = np.ascontiguousarray(image[:, ::-1])
-            pixels = pixels[_ORDER_FLIPPED] * np.array([-1, 1], np.float32) + np.float32([image.shape[1], 0])
+            pixels = pixels[_ORDER_FLIPPED] * np.array([-1, 1], np.float32) + np.array(
+                [image.shape[1], 0], np.float32
+            )
             box = (image.shape[1] - box[0] - box[2], *box[1:])
         crop, (x0, y0, w, h) = corner_crop(image, box)
-        placed = ((pixels - np.float32([x0, y0])) / np.float32([w, h])).astype(np.float32)
+        placed = ((pixels - np.array([x0, y0], np.float32)) / np.array([w, h], np.float32)).astype(np.float32)
         return tone(rng, crop), placed, (*placed.min(0), *placed.max(0)), two_rows
 
     def batch(self, size: int) -> Batch:

@@ -14,7 +14,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from inference import corners as corner_stage
@@ -26,9 +25,6 @@ from inference.runtime import Net, TfliteNet
 from inference.types import Box
 
 from .corners_data import WIDE_MARGIN, CornerFeed, Regions, load_regions, region_of
-from .corners_model import CornerNet, restore
-from .corners_session import Session, weights
-from .corners_train import DECAY, SEED, run
 from .render_pool import load_grey, read_manifest
 
 LEAST_SCORE = 0.15  # of the detector; below the device's own threshold, so that there is enough to learn from
@@ -39,6 +35,11 @@ TOUCH = 0.3  # share of the plate or of the box that overlaps: neither plate nor
 PER_PICTURE = 8  # boxes kept, best first
 READ_CONFIDENCE = 0.5  # a text of READ_LENGTH read with so much is a plate that nobody labelled
 READ_LENGTH = 5
+SURE_SCORE = (
+    0.58  # of the detector: from here on half of the mistakes that bear SURE_LENGTH signs are plates too
+)
+SURE_LENGTH = 3
+DRAWS = ((0.3, 1), (0.5, 2))  # a mistake with a score of at least so much is in the hat so many times more
 MIN_WIDTH = 10.0  # px, of a box
 RATE = 1e-3
 FLAG_WEIGHT = 0.06  # of "is a plate": twice that of the first training
@@ -87,7 +88,7 @@ def sort_out(box: Box, plates: list[Box], others: list[Box]) -> int | None:
     return None if touching or max(shares, default=0.0) >= FREE else -1
 
 
-def candidates(nets: Nets, grey: NDArray[np.uint8], coarse: bool) -> list[Candidate]:
+def candidates(nets: Nets, grey: NDArray[np.uint8], *, coarse: bool) -> list[Candidate]:
     """The detector's best boxes at one look, or at two."""
     found = box_stage.detect(nets.detector, grey, LEAST_SCORE)
     if coarse:
@@ -108,11 +109,11 @@ def relative(plate: Box, box: Box) -> Box:
     return (plate[0] - box[0]) / box[2], (plate[1] - box[1]) / box[3], plate[2] / box[2], plate[3] / box[3]
 
 
-def finds(nets: Nets, grey: NDArray[np.uint8], row: dict[str, Any], coarse: bool) -> Iterator[Find]:
+def finds(nets: Nets, grey: NDArray[np.uint8], row: dict[str, Any], *, coarse: bool) -> Iterator[Find]:
     """The boxes of one picture that are plates, and those that are none."""
     labelled = [(p.get("quality") != "notplate", box_stage.as_box(np.array(p["box"]))) for p in row["plates"]]
     plates, others = [b for ok, b in labelled if ok], [b for ok, b in labelled if not ok]
-    for candidate in candidates(nets, grey, coarse):
+    for candidate in candidates(nets, grey, coarse=coarse):
         box = candidate.box
         which = sort_out(box, plates, others)
         if which is None:
@@ -128,7 +129,7 @@ def mine(data: Path, nets: Nets, out: Path) -> Path:
     cv2.setNumThreads(1)
     found: list[Find] = []
     for i, row in enumerate(read_manifest(data / "train.jsonl")):
-        found += finds(nets, load_grey(data / row["image"]), row, i % COARSE_EVERY == 0)
+        found += finds(nets, load_grey(data / row["image"]), row, coarse=i % COARSE_EVERY == 0)
         if i % 500 == 0:
             print({"pictures": i, "finds": len(found)}, flush=True)
     nothing = (math.nan,) * 4
@@ -150,13 +151,20 @@ def mined_regions(path: Path) -> Regions:
     """The finds of `mine` without plates that nobody labelled."""
     with np.load(path) as file:
         is_plate = ~np.isnan(file["plate"][:, 0])
-        read = (file["confidence"] > READ_CONFIDENCE) & (file["length"] >= READ_LENGTH)
-        keep = is_plate | ~read
+        keep = is_plate | ~unlabelled(file["score"], file["confidence"], file["length"])
         count = int(keep.sum())
         unknown = np.full(count, math.nan, np.float32)
-        return Regions(
-            file["image"][keep], is_plate[keep], unknown, file["plate"][keep], np.ones(count, np.bool_)
-        )
+        draws = 1 + sum(more * ~is_plate * (file["score"] >= least) for least, more in DRAWS)
+        mined = np.ones(count, np.bool_)
+        return Regions(file["image"][keep], is_plate[keep], unknown, file["plate"][keep], mined, draws[keep])
+
+
+def unlabelled(
+    score: NDArray[np.float32], confidence: NDArray[np.float32], length: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Which mistakes are probably plates that nobody labelled (looked at by eye: about half of these are)."""
+    read = (confidence > READ_CONFIDENCE) & (length >= READ_LENGTH)
+    return np.asarray(read | ((score >= SURE_SCORE) & (length >= SURE_LENGTH)), np.bool_)
 
 
 def joined(first: Regions, second: Regions) -> Regions:
@@ -167,15 +175,22 @@ def joined(first: Regions, second: Regions) -> Regions:
         np.concatenate([first.two_rows, second.two_rows]),
         np.concatenate([_plates(first), _plates(second)]),
         np.concatenate([_mined(first), _mined(second)]),
+        np.concatenate([_draws(first), _draws(second)]),
     )
 
 
 def _plates(regions: Regions) -> NDArray[np.float32]:
-    return np.full((len(regions.images), 4), math.nan, np.float32) if regions.plates is None else regions.plates
+    return (
+        np.full((len(regions.images), 4), math.nan, np.float32) if regions.plates is None else regions.plates
+    )
 
 
 def _mined(regions: Regions) -> NDArray[np.bool_]:
     return np.zeros(len(regions.images), np.bool_) if regions.mined is None else regions.mined
+
+
+def _draws(regions: Regions) -> NDArray[np.int64]:
+    return np.ones(len(regions.images), np.int64) if regions.draws is None else regions.draws
 
 
 def refine(data: Path, work: Path, minutes: float, device: str, detector: Path) -> Path:
@@ -183,6 +198,12 @@ def refine(data: Path, work: Path, minutes: float, device: str, detector: Path) 
 
     The int8 corner net and reader are those beside the detector. An interrupted run goes on where it was.
     """
+    import torch
+
+    from .corners_model import CornerNet, restore
+    from .corners_session import Session, weights
+    from .corners_train import DECAY, SEED, run
+
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
     found, checkpoint = work / "mined.npz", work / "refined.pt"

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from inference.preprocess import normalise
 
-from . import corners_train, reader_train
+from .corners_model import CornerNet
+from .corners_train import predict
 from .reader_data import Quad, crops_of, rows_known
 from .reader_model import ReaderNet, ctc_loss
 from .render_pool import load_grey, read_manifest, unit
@@ -33,17 +34,14 @@ def rows_by_reading(net: ReaderNet, grey: NDArray[np.uint8], corners: Quad, text
     return None if abs(one - two) < _DOUBT else two < one
 
 
-def survey_crops(
-    data: Path, corners: Path, reader: Path, out: Path, manifest: str = "crops_train.jsonl"
-) -> None:
-    """Writes `out` (.npz): corners (n, 4, 2) px and two_rows (n,) -1 unknown, 0, 1 for every row of the manifest."""
-    corner_net, reader_net = corners_train.load_net(corners), reader_train.load_net(reader)
+def survey_crops(data: Path, corner_net: CornerNet, reader_net: ReaderNet, out: Path) -> None:
+    """Writes `out` (.npz): corners (n, 4, 2) px and two_rows (n,) -1 unknown, 0, 1 for every training crop."""
     quads: list[Quad] = []
     rows: list[int] = []
-    for row in read_manifest(data / manifest):
+    for row in read_manifest(data / "crops_train.jsonl"):
         grey = load_grey(data / row["image"])
         x0, y0, x1, y1 = row["box"]
-        quad, _, _ = corners_train.predict(corner_net, grey, (x0, y0, x1 - x0, y1 - y0))
+        quad, _, _ = predict(corner_net, grey, (x0, y0, x1 - x0, y1 - y0))
         quads.append(quad)
         known = rows_known(str(row.get("country") or ""), (x1 - x0) / (y1 - y0))
         text = str(row.get("text") or "")
@@ -55,9 +53,8 @@ def survey_crops(
     part.replace(out)
 
 
-def survey_streets(data: Path, corners: Path, reader: Path, out: Path) -> None:
+def survey_streets(data: Path, corner_net: CornerNet, reader_net: ReaderNet, out: Path) -> None:
     """Writes `out` (.json): for plates of train.jsonl, "image#index" to two rows or not, where that is known."""
-    corner_net, reader_net = corners_train.load_net(corners), reader_train.load_net(reader)
     found: dict[str, bool] = {}
     for row in read_manifest(data / "train.jsonl"):
         grey = None
@@ -67,7 +64,7 @@ def survey_streets(data: Path, corners: Path, reader: Path, out: Path) -> None:
             text = str(plate.get("text") or "")
             if known is None and text and "?" not in text and len(text) < 12 and x1 - x0 > 30:
                 grey = load_grey(data / row["image"]) if grey is None else grey
-                quad, _, _ = corners_train.predict(corner_net, grey, (x0, y0, x1 - x0, y1 - y0))
+                quad, _, _ = predict(corner_net, grey, (x0, y0, x1 - x0, y1 - y0))
                 known = rows_by_reading(reader_net, grey, quad, text)
             if known is not None and text:
                 found[f"{row['image']}#{i}"] = known

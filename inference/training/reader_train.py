@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from inference.preprocess import normalise, rectify
 
+from . import corners_train
 from .corners_model import fold
 from .corners_session import Session, weights
+from .reader_corners import survey_crops
 from .reader_data import ReaderBatch, ReaderFeed, load_plates
 from .reader_model import ReaderExport, ReaderNet, ctc_loss
-from .render_pool import fill_pool, unit
+from .render_pool import fill_pool, filling, unit
 
 SEED = 7
 
@@ -41,6 +43,7 @@ class Course:
 
 
 _POOL_AT_LEAST = 8000  # scenes to have before training starts
+_POOL_AT_MOST = 128_000  # scenes that a second process draws meanwhile
 _REFRESH_STEPS = 800  # after which other shards are loaded
 
 
@@ -61,8 +64,9 @@ def next_batch(feed: ReaderFeed, course: Course, step: int, progress: float) -> 
 def train(data: Path, work: Path, minutes: float, device: str = "cpu", course: Course | None = None) -> Path:
     """Trains for `minutes` (those of an interrupted run count); returns the checkpoint `work/reader.pt`.
 
-    `work/real_corners.npz` (see reader_corners.survey_crops) lets most real crops be rectified by the corner net;
-    it may appear while the training runs.
+    Train the corner net first (`work/../corners/corners.pt`): when real crops join, it rectifies most of them, and
+    the reader of that moment finds out which have two rows (kept in `work/real_corners.npz`). A corner net that is
+    missing costs accuracy, not the training.
     """
     course = course or Course()
     torch.set_num_threads(1)
@@ -70,22 +74,24 @@ def train(data: Path, work: Path, minutes: float, device: str = "cpu", course: C
     torch.manual_seed(SEED)
     pool, extra = work / "pool", work / "real_corners.npz"
     fill_pool(data, pool, _POOL_AT_LEAST, SEED)
-    surveyed = extra.exists()
     feed = ReaderFeed(pool, load_plates(data, "crops_train.jsonl", extra), SEED)
     net = ReaderNet().to(device, memory_format=torch.channels_last)
     session = Session(net, work / "reader.pt", minutes, course.rate, course.decay, device)
     if session.step > course.easy_batches:
         feed.refresh()
-    while session.progress < 1:
-        batch = next_batch(feed, course, session.step, session.progress)
-        logits = net(torch.from_numpy(batch.pictures).to(device, memory_format=torch.channels_last))
-        session.learn(ctc_loss(logits.cpu(), batch.texts, batch.rows))
-        late = session.step > course.easy_batches and session.step % _REFRESH_STEPS == 0
-        if session.step == course.easy_batches or late:
-            feed.refresh()
-            if extra.exists() and not surveyed:
-                surveyed = True
+    corners = work.parent / "corners" / "corners.pt"
+    with filling(data, pool, _POOL_AT_MOST, SEED):
+        while session.progress < 1:
+            if not extra.exists() and corners.exists() and real_share(course, session.progress) > 0:
+                session.keep()
+                survey_crops(data, corners_train.load_net(corners), load_net(session.checkpoint), extra)
                 feed.use(load_plates(data, "crops_train.jsonl", extra))
+            batch = next_batch(feed, course, session.step, session.progress)
+            logits = net(torch.from_numpy(batch.pictures).to(device, memory_format=torch.channels_last))
+            session.learn(ctc_loss(logits.cpu(), batch.texts, batch.rows))
+            late = session.step > course.easy_batches and session.step % _REFRESH_STEPS == 0
+            if session.step == course.easy_batches or late:
+                feed.refresh()
     session.keep()
     return session.checkpoint
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +98,7 @@ def load_shard(path: Path) -> Shard:
 
 def fill_pool(data: Path, pool: Path, scenes: int, seed: int) -> None:
     """Writes shards until the pool holds `scenes`; picks up where an earlier run stopped."""
+    cv2.setNumThreads(1)
     pool.mkdir(parents=True, exist_ok=True)
     for number in range(len(list(pool.glob("shard_*.npz"))), -(-scenes // SHARD_SCENES)):
         rng = np.random.default_rng((seed, number))
@@ -108,6 +112,20 @@ def fill_pool(data: Path, pool: Path, scenes: int, seed: int) -> None:
         save_shard(pool / f"shard_{number:04d}.npz", made)
 
 
+@contextmanager
+def filling(data: Path, pool: Path, scenes: int, seed: int) -> Iterator[None]:
+    """Goes on filling the pool to `scenes` in a process of its own while the body runs."""
+    process = multiprocessing.get_context("spawn").Process(
+        target=fill_pool, args=(data, pool, scenes, seed), daemon=True
+    )
+    process.start()
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.join()
+
+
 def main() -> None:
     """Command line of the generator."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -116,7 +134,6 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=80_000)
     parser.add_argument("--seed", type=int, default=11)
     args = parser.parse_args()
-    cv2.setNumThreads(1)
     fill_pool(args.data, args.pool, args.scenes, args.seed)
 
 

@@ -16,6 +16,7 @@ from firmware.clock import (
 )
 
 START_US = 1_800_000_000_000_000
+YEAR_US = 365 * 86_400 * 1_000_000
 
 
 class Fake:
@@ -91,4 +92,47 @@ def test_offers_travel_by_file(tmp_path: Path) -> None:
     write_offer(path, offer)
     assert read_offer(path) == offer
     path.write_bytes(path.read_bytes()[:-5])
+    assert read_offer(path) is None
+
+
+def test_a_forward_jump_is_followed_only_when_an_offer_agrees(fake: Fake, tmp_path: Path) -> None:
+    clock = fake.clock(tmp_path / "clock.json")
+    clock.offer(TimeOffer("office", START_US, fake.mono_ns, 500_000))
+    fake.system_us += YEAR_US
+    fake.mono_ns += 1_000_000_000
+    assert clock.now_us() == START_US + 1_000_000
+    clock.offer(TimeOffer("office", fake.system_us, fake.mono_ns, 500_000))
+    assert clock.now_us() == fake.system_us
+
+
+def test_an_unconfirmed_time_is_corrected_by_an_offer_even_backwards(fake: Fake, tmp_path: Path) -> None:
+    true_us = fake.system_us
+    fake.system_us += 10 * YEAR_US  # a bad RTC at boot
+    clock = fake.clock(tmp_path / "clock.json")
+    assert clock.now_us() > true_us
+    clock.offer(TimeOffer("office", true_us, fake.mono_ns, 500_000))
+    assert clock.now_us() == true_us
+    assert clock.evidence().sources == ("office",)
+
+
+def test_a_bad_clock_leaves_no_trace_over_a_restart(fake: Fake, tmp_path: Path) -> None:
+    true_us = fake.system_us
+    fake.system_us += 10 * YEAR_US
+    fake.clock(tmp_path / "clock.json").persist()
+    fake.system_us = true_us
+    assert fake.clock(tmp_path / "clock.json").now_us() == true_us
+
+
+def test_a_confirmed_time_is_a_floor_over_a_restart(fake: Fake, tmp_path: Path) -> None:
+    clock = fake.clock(tmp_path / "clock.json")
+    clock.offer(TimeOffer("office", START_US, fake.mono_ns, 500_000))
+    clock.persist()
+    fake.system_us -= YEAR_US
+    assert fake.clock(tmp_path / "clock.json").now_us() >= START_US
+
+
+def test_an_offer_of_another_boot_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "time.json"
+    write_offer(path, TimeOffer("office", START_US, 77, 500_000))
+    monkeypatch.setattr("firmware.clock.boot_id", lambda: "another")
     assert read_offer(path) is None

@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from drivers.registry import open_camera
+from drivers.types import Exposure, Frame
+from firmware.alerts import Alerts
 from firmware.clock import DeviceClock
 from firmware.config import EyeConfig
 from firmware.ledger import Ledger
@@ -43,6 +46,7 @@ class Rig:
     """A reader on real parts, and the agency's key to look at what it sealed."""
 
     reader: Reader
+    alerts: Alerts
     vault: Vault
     store_root: Path
     keyring: Keyring
@@ -96,18 +100,20 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
     clock = DeviceClock(tmp_path / "clock.json")
     watch.refresh(clock.now_us())
     ledger = Ledger(tmp_path / "ledger.json")
+    alerts = Alerts(vault, ledger, Tap(None), tmp_path / "alerts.json", 30.0)
     reader = Reader(
         Pipeline(load_models()),
         Tracker(),
         vault,
         watch,
+        alerts,
         clock=clock,
         ledger=ledger,
         tap=Tap(None),
         origin=Origin("dev-1", "cam0", None),
         settings=EyeConfig(),
     )
-    yield Rig(reader, vault, tmp_path / "store", keyring, hits, ledger, agency)
+    yield Rig(reader, alerts, vault, tmp_path / "store", keyring, hits, ledger, agency)
     vault.close()
 
 
@@ -139,6 +145,7 @@ def test_a_pass_becomes_one_read_with_its_pictures_and_a_hit(rig: Rig) -> None:
     assert sorted(a.sha256 for a in acked) == sorted(hashlib.sha256(p).hexdigest() for p in payloads)
     (item,) = rig.hits.pending()
     hit = rig.hit(item.id)
+    assert hit.preliminary  # it left while the vehicle was in sight; the whole pass bore it out
     assert (hit.entry.plate, hit.match.kind, hit.read.read_id) == (LISTED, MatchKind.EXACT, listed.read_id)
     assert hit.crop_jpeg.startswith(b"\xff\xd8")
     assert rig.ledger.totals()["frames"] == FRAMES
@@ -165,9 +172,15 @@ def test_a_full_disk_costs_no_hit(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> 
         broken.setattr(rig.hits, "put", full)
         broken.setattr(rig.vault, "keep_images", full)
         _drive(rig)
-    assert rig.reader.owed == 1
+    assert rig.alerts.owed == 1
     assert not rig.hits.pending()
     assert rig.ledger.totals()["lost: reads the disk refused"] >= 1
-    rig.reader.retry_owed()
-    assert rig.reader.owed == 0
+    rig.alerts.retry_owed()
+    assert rig.alerts.owed == 0
     assert len(rig.hits.pending()) == 1
+
+
+def test_a_picture_that_cannot_be_read_is_counted(rig: Rig) -> None:
+    tiny = Frame(np.zeros((8, 8, 3), np.uint8), 0, 0, 1, Exposure(1000, 1.0), ir=False)
+    assert rig.reader.take(tiny).reads == []
+    assert rig.ledger.totals() == {"frames": 1, "rejected: bad picture": 1}

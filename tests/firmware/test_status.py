@@ -32,3 +32,19 @@ def test_a_socket_left_by_a_crash_is_replaced(tmp_path: Path) -> None:
     server = StatusServer(path, lambda: {"again": 1})
     assert ask(tmp_path, "eye") == {"again": 1}
     server.close()
+
+
+def test_a_part_that_cannot_be_asked_does_not_end_the_service(tmp_path: Path) -> None:
+    answers: list[object] = [RuntimeError("AB12345 mutated"), {"reads": 3}]
+
+    def snapshot() -> dict[str, object]:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        assert isinstance(answer, dict)
+        return answer
+
+    server = StatusServer(socket_path(tmp_path, "eye"), snapshot)
+    assert ask(tmp_path, "eye") == {"problem": "RuntimeError"}
+    assert ask(tmp_path, "eye") == {"reads": 3}
+    server.close()

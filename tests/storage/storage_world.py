@@ -95,7 +95,7 @@ class World:
     def keyring(self, files: Files = OS_FILES, *, read_only: bool = False) -> Keyring:
         return Keyring.open(self.root / "keyring", self.trust(files), files=files, read_only=read_only)
 
-    def store(self, *, limits: StoreLimits | None = None, files: Files = OS_FILES) -> Store:
+    def store(self, *, limits: StoreLimits | None = None, files: Files = OS_FILES, **more) -> Store:
         store = Store.open(
             self.store_root,
             keyring=self.keyring(),
@@ -105,6 +105,7 @@ class World:
             boot_id="boot-1",
             limits=limits or StoreLimits(),
             files=files,
+            **more,
         )
         self._stores.append(store)
         return store
@@ -119,3 +120,37 @@ class World:
     def close(self) -> None:
         for store in self._stores:
             store._release()  # as a dead process would: without footers
+
+
+class SmallDisk(Files):
+    """A disk of `capacity` bytes below `root`: a write that does not fit is refused with ENOSPC, as by the kernel."""
+
+    def __init__(self, root: Path, capacity: int = 1 << 40) -> None:
+        self.root = root
+        self.capacity = capacity
+
+    @property
+    def used(self) -> int:
+        return sum(path.stat().st_size for path in self.root.rglob("*") if path.is_file())
+
+    def fill(self, spare: int = 0) -> None:
+        self.capacity = self.used + spare
+
+    def free(self, _folder: Path) -> int:
+        return max(0, self.capacity - self.used)
+
+    def _need(self, size: int) -> None:
+        if size > self.capacity - self.used:
+            raise OSError(errno.ENOSPC, "ENOSPC")
+
+    def create(self, path: Path, mode: int = 0o600) -> int:
+        self._need(1)
+        return super().create(path, mode)
+
+    def write(self, fd: int, data: bytes | memoryview) -> int:
+        self._need(len(data))
+        return super().write(fd, data)
+
+    def allocate(self, fd: int, size: int) -> None:
+        self._need(size)
+        super().allocate(fd, size)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.believed_time import SLACK_US, believe
+from storage.believed_time import SLACK_US, believe, disputed
 from storage.retention import RetentionPolicy, expired_epochs
 from storage.types import EPOCH_US, TimeEvidence
 
@@ -30,7 +30,9 @@ def drifted(elapsed_us: int) -> int:
         ("a year ahead, no source", NOW, 60 * S, NOW + YEAR, NONE, NOW + drifted(60 * S)),
         ("40 days without power, two sources", NOW, 0, NOW + 40 * DAY, TWO, NOW + 40 * DAY),
         ("40 days without power, one source: late, never early", NOW, 0, NOW + 40 * DAY, ONE, NOW),
-        ("the clock set back", NOW, 60 * S, NOW - YEAR, TWO, NOW + drifted(60 * S)),
+        ("the clock set back, one source", NOW, 60 * S, NOW - YEAR, ONE, NOW + drifted(60 * S)),
+        ("two sources a year behind stop it", NOW, 60 * S, NOW - YEAR, TWO, NOW),
+        ("two sources a minute behind do not", NOW, 60 * S, NOW, TWO, NOW + drifted(60 * S)),
         ("a dead clock at 1970", NOW, 3600 * S, 0, NONE, NOW + drifted(3600 * S)),
         ("the clock stands still for a day", NOW, DAY, NOW, ONE, NOW + drifted(DAY)),
     ],
@@ -45,13 +47,22 @@ def test_the_rules(what, last, elapsed, now, sources, believed) -> None:
         (TWO, 490_000, NOW),
         (ONE, 490_000, 490_001 * EPOCH_US),
         (ONE, 600_000, NOW),
-        (ONE, None, NOW),
+        (ONE, None, None),
+        (TWO, None, NOW),
         (NONE, 490_000, None),
         (NONE, None, None),
     ],
 )
 def test_the_first_time(sources, newest, believed) -> None:
     assert believe(None, 0, TimeEvidence(NOW, 0, sources), newest) == believed
+
+
+def test_only_two_sources_dispute_the_bound() -> None:
+    assert disputed(NOW, TimeEvidence(NOW - SLACK_US - 1, 0, TWO))
+    assert not disputed(NOW, TimeEvidence(NOW - SLACK_US, 0, TWO))
+    assert not disputed(NOW, TimeEvidence(NOW - YEAR, 0, ONE))
+    assert not disputed(NOW, TimeEvidence(NOW - YEAR, YEAR, TWO))  # that unsure it says nothing
+    assert not disputed(None, TimeEvidence(0, 0, TWO))
 
 
 def test_uncertainty_is_taken_off() -> None:

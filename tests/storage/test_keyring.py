@@ -292,6 +292,14 @@ def test_file_root_of_trust(tmp_path) -> None:
         FileRootOfTrust(tmp_path / "trust", files=Scripted({0: 28})).store(b"x")
 
 
+def test_a_half_made_slot_does_not_outlive_the_next_start(world) -> None:
+    world.keyring()
+    stray = world.root / "trust" / ".abc.slot.0123.tmp"
+    stray.write_bytes(b"a key in clear")
+    world.keyring()
+    assert not stray.exists()
+
+
 def test_a_destroyed_slot_is_overwritten_before_it_goes(tmp_path) -> None:
     class Watching(Scripted):
         seen = b"?"

@@ -12,7 +12,6 @@ from storage.audit import AuditLog, read_entries, verify_audit
 from storage.errors import (
     PolicyInvalidError,
     ReceiptInvalidError,
-    StateDamagedError,
     StorageError,
     WrongShareError,
 )
@@ -45,6 +44,7 @@ def retention(world: World, files: Files = OS_FILES, **more) -> Retention:
         device_id="pole-7",
         audit=AuditLog.open(world.root / "audit.jsonl", DEVICE_KEY, files=files),
         files=files,
+        ballast_bytes=more.pop("ballast_bytes", 4096),
         **more,
     )
 
@@ -164,6 +164,54 @@ def test_unclosed_and_damaged_files_die_too(world) -> None:
     assert list((world.store_root / "reads").glob("*.wseg")) == []
 
 
+def test_two_sources_behind_the_bound_stop_deletion_until_they_meet(world) -> None:
+    keeper = retention(world)
+    keeper.run(evidence(NOW + 400 * DAY * 1_000_000))  # a bound that was won by a clock far ahead
+    store = world.store()
+    store.append(READS, b"x", at_us=NOW)
+    store.close()
+    assert keeper.run(evidence(NOW)) == keeper.run(evidence(NOW)) == []
+    assert keeper.disputed
+    assert keeper.run(evidence(NOW + 399 * DAY * 1_000_000)) == []
+    entries = read_entries(world.root / "audit.jsonl")
+    assert [entry.event for entry in entries] == ["time_disputed"]  # told once
+    assert len(keeper.run(evidence(NOW + 400 * DAY * 1_000_000))) == 1
+    assert not keeper.disputed
+
+
+def test_a_fresh_device_follows_no_single_source(world) -> None:
+    keeper = retention(world)
+    assert keeper.run(evidence(NOW + 4000 * DAY * 1_000_000, ("system",))) == []
+    assert keeper.believed_us is None
+    store = world.store()
+    store.append(READS, b"x", at_us=T0)
+    store.close()
+    assert keeper.run(evidence(T0 + EPOCH_US)) == []
+    assert keeper.believed_us == T0 + EPOCH_US - 1000
+
+
+def test_what_waits_past_retention_is_expired_and_counted(world) -> None:
+    asked: list[int] = []
+
+    def expire(before_us: int) -> list[str]:
+        asked.append(before_us)
+        return ["h1", "h2"] if len(asked) == 1 else []
+
+    clock = [0]
+    keeper = retention(world, expire=expire, monotonic_ns=lambda: clock[0])
+    keeper.run(evidence(NOW, ("system",)))
+    assert asked == []  # not before the time is known
+    keeper.run(evidence())
+    assert asked == [NOW - 1000 - 30 * DAY * 1_000_000]
+    keeper.run(evidence())
+    assert len(asked) == 1  # not at every turn
+    keeper.run(evidence(NOW + 3_600_000_000))
+    assert len(asked) == 2
+    assert keeper.expired_items == 2
+    entries = read_entries(world.root / "audit.jsonl")
+    assert [(entry.event, dict(entry.fields)) for entry in entries] == [("outbox_expired", {"items": 2})]
+
+
 def copied(template: World, root: Path) -> World:
     shutil.copytree(template.root, root)
     return World(root)
@@ -237,11 +285,18 @@ def test_a_policy_is_three_minutes_to_five_years(seconds) -> None:
 @pytest.mark.parametrize(
     "raw", [b"", b"[]", b'{"believed_us":"x","plan":[]}', b'{"believed_us":1,"plan":[{}]}']
 )
-def test_a_damaged_state_is_told(world, raw) -> None:
+def test_a_damaged_state_is_set_aside_and_deletion_goes_on(world, raw) -> None:
+    fill(world)
+    world.close()
     retention(world)
     (world.root / "retention" / "retention.json").write_bytes(raw)
-    with pytest.raises(StateDamagedError):
-        retention(world)
+    keeper = retention(world)
+    assert (world.root / "retention" / "retention.json.damaged").read_bytes() == raw
+    assert [entry.event for entry in read_entries(world.root / "audit.jsonl")] == [
+        "retention_state_set_aside"
+    ]
+    assert len(keeper.run(evidence())) == 2
+    assert len(retention(world).run(evidence())) == 0
 
 
 def chain(world: World) -> list[Receipt]:

@@ -25,7 +25,7 @@ from storage.errors import (
     TooLargeError,
     WriteFailedError,
 )
-from storage.files import OS_FILES
+from storage.files import OS_FILES, Files
 from storage.spool import Spool, SpoolLimits
 
 
@@ -72,6 +72,86 @@ def test_failures_are_counted_and_refusals_kept(spool) -> None:
     assert spool.read("a") == b"body"
     with pytest.raises(ItemMissingError):
         spool.requeue("a")
+
+
+def test_a_requeued_item_starts_afresh(spool) -> None:
+    spool.put("a", b"body", kind="hit")
+    spool.failed("a", "refused", permanent=True)
+    assert spool.quarantined_count() == 1
+    spool.requeue("a")
+    assert spool.quarantined_count() == 0
+    assert spool.pending()[0].attempts == 0
+
+
+def clocked(tmp_path, now: list[int]) -> Spool:
+    return Spool.open(tmp_path, now_us=lambda: now[0])
+
+
+YEAR_2026_US = 1_767_225_600_000_000
+
+
+def test_what_is_past_retention_goes_wherever_it_lies(tmp_path) -> None:
+    now = [YEAR_2026_US + 10]
+    spool = clocked(tmp_path, now)
+    for name in ("b", "a"):
+        spool.put(name, b"old", kind="hit")
+    spool.failed("a", "refused", permanent=True)
+    now[0] += 10
+    spool.put("new", b"new", kind="hit")
+    assert spool.expire(YEAR_2026_US + 10) == []
+    assert spool.expire(YEAR_2026_US + 11) == ["a", "b"]
+    assert [item.id for item in spool.pending()] == ["new"]
+    assert spool.quarantined() == []
+    assert not list((tmp_path / "attempts").iterdir())
+    assert not spool.put("a", b"old", kind="hit")  # and does not come back
+    assert spool.expire(YEAR_2026_US + 11) == []
+
+
+def test_a_damaged_item_expires_by_the_age_of_its_file(tmp_path) -> None:
+    spool = clocked(tmp_path, [YEAR_2026_US])
+    spool.put("a", b"body", kind="hit")
+    path = tmp_path / "pending" / "a"
+    path.write_bytes(b"rubbish")
+    os.utime(path, ns=(0, (YEAR_2026_US + 5) * 1000))
+    assert spool.expire(YEAR_2026_US + 5) == []
+    assert spool.expire(YEAR_2026_US + 6) == ["a"]
+
+
+def test_what_was_queued_by_a_clock_that_was_never_set_gets_a_whole_retention(tmp_path) -> None:
+    now = [1_000_000]
+    spool = clocked(tmp_path, now)
+    spool.put("a", b"body", kind="hit")
+    os.utime(tmp_path / "pending" / "a", ns=(0, now[0] * 1000))
+    now[0] = YEAR_2026_US + 100
+    assert spool.expire(YEAR_2026_US) == []
+    assert spool.expire(YEAR_2026_US + 100) == []
+    assert spool.expire(YEAR_2026_US + 101) == ["a"]
+
+
+def test_killed_while_expiring_the_next_call_finishes(tmp_path) -> None:
+    for step in range(8):
+        files = Scripted()
+        folder = tmp_path / str(step)
+        spool = Spool.open(folder, now_us=lambda: YEAR_2026_US, files=files)
+        spool.put("a", b"body", kind="hit")
+        files.plan = {len(files.calls) + step: "kill"}
+        try:
+            spool.expire(YEAR_2026_US + 1)
+        except Killed:
+            again = clocked(folder, [YEAR_2026_US])
+            again.expire(YEAR_2026_US + 1)
+        assert not list((folder / "pending").iterdir())
+        assert not Spool.open(folder).put("a", b"body", kind="hit")
+
+
+def test_a_temp_file_that_vanished_is_a_failed_write(tmp_path) -> None:
+    class Vanishing(Files):
+        def link(self, source: Path, target: Path) -> None:
+            source.unlink()
+            super().link(source, target)
+
+    with pytest.raises(WriteFailedError):
+        Spool.open(tmp_path, files=Vanishing()).put("a", b"", kind="hit")
 
 
 @pytest.mark.parametrize(
