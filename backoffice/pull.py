@@ -1,52 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pulling a device's sealed segments and their shares over its LAN port; resumes where it stopped.
 
-The device is who its certificate says: issued by this agency's CA, OU=device, CN the id asked for, and the
-key that was enrolled. The address proves nothing, so host names are not compared.
+Order: shares of every epoch listed or held first (they die by retention, and without them nothing opens), then
+reads, then images, the oldest first. A segment that fails becomes a problem of the report; the others go on.
+What is held is never cut, replaced or removed here, whatever the device says.
 """
 
 from __future__ import annotations
 
 import http.client
-import ssl
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from sqlalchemy import update
 
-from backoffice import keys
 from backoffice.db import devices as device_table
-from backoffice.devices import Device, get_device
-from backoffice.errors import BadRequest, DeviceProtocolError, DeviceUnreachable, DeviceUntrusted, Refused
+from backoffice.device_link import connected
+from backoffice.devices import get_device
+from backoffice.errors import Conflict, DeviceProtocolError, DeviceUnreachable, Refused
 from backoffice.limits import LIMITS
 from backoffice.office import Office
 from backoffice.segments import SegmentFolder
-from backoffice.tls import identify
 from storage.errors import StorageError
 from storage.keyring import Keyring
 from storage.reader import parse_header
 from storage.root_of_trust import FileRootOfTrust
-from sync.certificates import OU_DEVICE
-from sync.errors import (
-    AuthRejected,
-    BadReply,
-    OfficeUnavailable,
-    ReplyTooLarge,
-    RequestRejected,
-    TlsRejected,
-    TransportError,
-)
-from sync.limits import WireLimits
+from storage.types import SegmentKind
+from sync.errors import AuthRejected, OfficeUnavailable, TransportError
+from sync.limits import MAX_SHARE_EPOCHS
 from sync.pull_client import PullClient
 from sync.schema import SegmentItem
-from sync.wire import Response
 
-TIMEOUT_S = 30.0  # seconds without a byte
 HEADER_BYTES = 64 << 10  # enough of a segment to read its header
-MAX_REPLY_BYTES = WireLimits().max_reply_bytes
 
 
 @dataclass(slots=True)
@@ -69,7 +54,7 @@ def open_keyring(office: Office) -> Keyring:
 
 
 def pull(office: Office, device_id: str, url: str) -> PullReport:
-    """Fetch new segments, then the shares of every epoch held. Raises DeviceUnreachable, DeviceUntrusted."""
+    """Fetch missing shares, then new segments. Raises DeviceUnreachable, DeviceUntrusted, DeviceProtocolError."""
     device = get_device(office, device_id)
     if device.revoked_us is not None:
         raise Refused(f"{device_id} is revoked; nothing is pulled from it")
@@ -79,94 +64,31 @@ def pull(office: Office, device_id: str, url: str) -> PullReport:
         listed = client.segments()
         _check_id(listed.device_id, device_id)
         report.segments = len(listed.segments)
-        for item in listed.segments:
-            _fetch(client, folder, item, report)
-        _fetch_shares(office, client, folder, report)
+        epochs = {item.epoch for item in listed.segments} | _held_epochs(folder, report)
+        _fetch_shares(office, client, epochs, report)
+        _fetch_all(client, folder, sorted(listed.segments, key=_urgency), report)
     _remember(office, device_id, url)
     return report
 
 
-class PinnedTransport:
-    """Implements sync's Transport over one connection whose other end was identified by its certificate."""
+def _urgency(item: SegmentItem) -> tuple[bool, int, str]:
+    return item.kind != SegmentKind.READS, item.epoch, item.segment_id
 
-    def __init__(self, connection: http.client.HTTPSConnection) -> None:
-        self._connection = connection
 
-    def get(
-        self, path: str, headers: Mapping[str, str] | None = None, *, max_bytes: int | None = None
-    ) -> Response:
-        """GET; raises TransportError kinds."""
-        return self._request("GET", path, None, headers, max_bytes or MAX_REPLY_BYTES)
-
-    def post(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> Response:
-        """POST; raises TransportError kinds."""
-        return self._request("POST", path, body, headers, MAX_REPLY_BYTES)
-
-    def put(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> Response:
-        """PUT; raises TransportError kinds."""
-        return self._request("PUT", path, body, headers, MAX_REPLY_BYTES)
-
-    def _request(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None, max_bytes: int
-    ) -> Response:
+def _fetch_all(
+    client: PullClient, folder: SegmentFolder, items: list[SegmentItem], report: PullReport
+) -> None:
+    for number, item in enumerate(items):
         try:
-            self._connection.request(method, path, body=body, headers=dict(headers or {}))
-            reply = self._connection.getresponse()
-            data = reply.read(max_bytes + 1)
-        except ssl.SSLError as error:
-            raise TlsRejected(f"TLS failed: {error.reason}") from error
-        except (OSError, http.client.HTTPException) as error:
-            raise TransportError(f"the connection broke: {type(error).__name__}") from error
-        if len(data) > max_bytes:
-            raise ReplyTooLarge(f"the answer has more than {max_bytes} bytes")
-        return Response(reply.status, {name.lower(): value for name, value in reply.getheaders()}, data)
-
-
-@contextmanager
-def connected(office: Office, device: Device, url: str) -> Iterator[PullClient]:
-    """A client of the device's pull service; every error of the link is an OfficeError."""
-    parts = urlsplit(url)
-    if parts.scheme != "https" or not parts.hostname:
-        raise BadRequest("the device's address must be https://HOST:PORT")
-    connection = http.client.HTTPSConnection(
-        parts.hostname, parts.port or 443, timeout=TIMEOUT_S, context=client_context(office)
-    )
-    where = f"{device.device_id} at {url}"
-    try:
-        connection.connect()
-        _check_peer(connection, device)
-        yield PullClient(PinnedTransport(connection))
-    except ssl.SSLError as error:
-        raise DeviceUntrusted(f"{where}: the TLS handshake failed ({error.reason})") from error
-    except (AuthRejected, TlsRejected) as error:
-        raise DeviceUntrusted(f"{where}: the device refuses this office's certificate") from error
-    except (BadReply, ReplyTooLarge, OfficeUnavailable, RequestRejected) as error:
-        raise DeviceProtocolError(f"{where}: {error}") from error
-    except (OSError, http.client.HTTPException, TransportError) as error:
-        raise DeviceUnreachable(f"{where}: {error or type(error).__name__}") from error
-    finally:
-        connection.close()
-
-
-def client_context(office: Office) -> ssl.SSLContext:
-    """TLS 1.3 with the office's certificate, trusting the agency CA alone; names are checked by `identify`."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.check_hostname = False
-    context.load_verify_locations(office.layout.pki / "ca.pem")
-    secret = keys.secret_for(office.layout.pki / "office.key")
-    context.load_cert_chain(office.layout.pki / "office.pem", office.layout.pki / "office.key", secret)
-    return context
-
-
-def _check_peer(connection: http.client.HTTPSConnection, device: Device) -> None:
-    sock = connection.sock
-    der = sock.getpeercert(binary_form=True) if isinstance(sock, ssl.SSLSocket) else None
-    if not der:
-        raise DeviceUntrusted("the other end showed no certificate")
-    peer = identify(ssl.DER_cert_to_PEM_cert(der))
-    if (peer.name, peer.role, peer.key_sha256) != (device.device_id, OU_DEVICE, device.key_sha256):
-        raise DeviceUntrusted(f"the other end is {peer.name!r} ({peer.role}), not {device.device_id}")
+            _fetch(client, folder, item, report)
+        except AuthRejected:
+            raise  # concerns the device as a whole
+        except (TransportError, Conflict) as error:
+            report.problems.append(f"{item.segment_id}: {error}; the next pull goes on from here")
+        except DeviceUnreachable as error:
+            left = len(items) - number
+            report.problems.append(f"{error}: {left} segments were not looked at; repeat the pull")
+            return
 
 
 def _fetch(client: PullClient, folder: SegmentFolder, item: SegmentItem, report: PullReport) -> None:
@@ -174,12 +96,10 @@ def _fetch(client: PullClient, folder: SegmentFolder, item: SegmentItem, report:
     held = folder.size(report.device, item.segment_id)
     if held == item.size:
         return
-    if item.size > LIMITS.segment_bytes:
-        report.problems.append(f"{item.segment_id}: over {LIMITS.segment_bytes} bytes, not fetched")
+    why_not = _why_not(folder, path, held, item)
+    if why_not:
+        report.problems.append(f"{item.segment_id}: {why_not}")
         return
-    if held > item.size:  # the device cut a tail after a crash, which it had never acknowledged
-        path.unlink()
-        held = 0
     try:
         for piece in client.pieces(item, start=held):
             folder.append(path, held, piece)
@@ -193,20 +113,36 @@ def _fetch(client: PullClient, folder: SegmentFolder, item: SegmentItem, report:
     report.fetched += 1
 
 
-def _fetch_shares(office: Office, client: PullClient, folder: SegmentFolder, report: PullReport) -> None:
+def _why_not(folder: SegmentFolder, path: Path, held: int, item: SegmentItem) -> str:
+    """Why a segment is not fetched: what is held counts for more than what a device says later."""
+    if item.size > LIMITS.segment_bytes:
+        return f"over {LIMITS.segment_bytes} bytes, not fetched"
+    if held > item.size:  # a tail cut after a crash, a damaged flash, or a device in wrong hands
+        return f"the device lists {item.size} bytes, {held} are here: the longer copy is kept"
+    if held and folder.is_closed(path):
+        return f"the device lists {item.size} bytes, the copy here is complete with {held}: it is kept"
+    return ""
+
+
+def _fetch_shares(office: Office, client: PullClient, epochs: set[int], report: PullReport) -> None:
     keyring = open_keyring(office)
-    have = set(keyring.epochs(scope=report.device))
-    need = sorted(_epochs(folder, report) - have)
-    if not need:
-        return
-    answer = client.shares(need)
-    _check_id(answer.device_id, report.device)
-    try:
-        keyring.import_shares(report.device, answer.shares)
-    except StorageError as error:
-        raise DeviceProtocolError(f"the shares cannot be kept: {error}") from error
-    report.shares = len(answer.shares)
-    report.missing_epochs = sorted(set(need) - answer.shares.keys())
+    need = sorted(epochs - set(keyring.epochs(scope=report.device)))
+    for at in range(0, len(need), MAX_SHARE_EPOCHS):
+        asked = need[at : at + MAX_SHARE_EPOCHS]
+        try:
+            answer = client.shares(asked)
+        except AuthRejected:
+            raise
+        except TransportError as error:
+            report.problems.append(f"shares of {len(asked)} epochs: {error}; repeat the pull soon")
+            continue
+        _check_id(answer.device_id, report.device)
+        try:
+            keyring.import_shares(report.device, answer.shares)
+        except StorageError as error:
+            raise DeviceProtocolError(f"the shares cannot be kept: {error}") from error
+        report.shares += len(answer.shares)
+        report.missing_epochs += sorted(set(asked) - answer.shares.keys())
 
 
 def _check_id(answered: str, device_id: str) -> None:
@@ -214,7 +150,7 @@ def _check_id(answered: str, device_id: str) -> None:
         raise DeviceProtocolError("the answer names another device than the certificate")
 
 
-def _epochs(folder: SegmentFolder, report: PullReport) -> set[int]:
+def _held_epochs(folder: SegmentFolder, report: PullReport) -> set[int]:
     found = set()
     for _, path in folder.all(report.device):
         try:

@@ -16,10 +16,12 @@ from threading import Lock
 
 from backoffice.errors import BadRequest, Conflict
 from backoffice.limits import LIMITS
+from storage.format import MAX_FOOTER_BYTES, footer_start
 from storage.layout import SEGMENT_SUFFIX
 from storage.types import is_id
 
 PART_SUFFIX = ".part"
+COMPARE_BYTES = 1 << 20
 _RANGE = re.compile(r"bytes (?:(\d{1,15})-(\d{1,15})|\*)/(\d{1,15})")
 
 
@@ -82,6 +84,13 @@ class SegmentFolder:
         path = self.path(device_id, segment_id)
         return path.stat().st_size if path.exists() else 0
 
+    def is_closed(self, path: Path) -> bool:
+        """Whether a segment file ends in a footer: then nothing belongs after it."""
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - MAX_FOOTER_BYTES))
+            return footer_start(file.read(), size) is not None
+
     def all(self, device_id: str | None = None) -> Iterator[tuple[str, Path]]:
         """(device id, path) of every segment, oldest name first."""
         pattern = f"{device_id or '*'}/*{SEGMENT_SUFFIX}"
@@ -112,9 +121,20 @@ class SegmentFolder:
             held += len(data)
             if held < piece.total:
                 return PushState(held, complete=False, taken=True)
+            if path.exists() and not _begins_with(part, path):
+                part.unlink()
+                raise Conflict("the segment held here has another content: it is kept")
             part.replace(path)
             _sync_folder(path.parent)
             return PushState(held, complete=True, taken=True)
+
+
+def _begins_with(longer: Path, shorter: Path) -> bool:
+    with longer.open("rb") as left, shorter.open("rb") as right:
+        while piece := right.read(COMPARE_BYTES):
+            if left.read(len(piece)) != piece:
+                return False
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
+import zlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ CAPTURE_TIMEOUT_S = 5.0
 QUEUE_TIMEOUT_S = 0.5
 CAMERA_RETRY_S = 1.0
 TIMINGS_KEPT = 256
+LOOK_EVERY = 16  # px between the samples by which frames are compared
+FROZEN_FRAMES = 20  # identical frames in a row: a living sensor's noise never repeats
 
 log = structlog.get_logger(__name__)
 
@@ -75,6 +78,10 @@ class Eye:
         self._frames = 0
         self._started_s = time.monotonic()
         self._failure: BaseException | None = None
+        self._last_sequence: int | None = None
+        self._look = 0
+        self._same_frames = 0
+        self.camera_dropped = 0
         self.camera_state = "opening"
 
     def run(self, stop: threading.Event) -> None:
@@ -124,6 +131,9 @@ class Eye:
                     break
                 except CameraLost as error:
                     self.camera_state = "lost"
+                    self._stages.camera = (
+                        time.monotonic()
+                    )  # trying again is work: a lost camera is no hung eye
                     log.error("camera_lost", reason=str(error))
                     stop.wait(CAMERA_RETRY_S)
         except BaseException as error:  # noqa: BLE001 -- carried to the service's edge, which ends with it
@@ -136,7 +146,7 @@ class Eye:
         """Frames until the camera has finished or the eye is stopped; raises CameraLost."""
         camera = self._open_camera()
         try:
-            self.camera_state = "up"
+            self._last_sequence = None  # a camera that was opened again counts anew
             while not stop.is_set():
                 try:
                     frame = camera.capture(CAPTURE_TIMEOUT_S)
@@ -146,10 +156,25 @@ class Eye:
                 if frame is None:
                     self.camera_state = "finished"
                     return
-                self._stages.camera = time.monotonic()
+                self._note(frame)
                 self._enqueue(frame, stop)
         finally:
             camera.close()
+
+    def _note(self, frame: Frame) -> None:
+        """Counts gaps in the camera's own numbering, and notices a picture that never changes: a hung camera."""
+        if self._last_sequence is not None:
+            self.camera_dropped += max(0, frame.sequence - self._last_sequence - 1)
+        self._last_sequence = frame.sequence
+        look = zlib.crc32(frame.pixels[::LOOK_EVERY, ::LOOK_EVERY].tobytes())
+        self._same_frames = self._same_frames + 1 if look == self._look and not self._lossless else 0
+        self._look = look
+        if self._same_frames < FROZEN_FRAMES:
+            self.camera_state = "up"
+            self._stages.camera = time.monotonic()
+        elif self.camera_state != "frozen":
+            self.camera_state = "frozen"
+            log.error("camera_frozen", frames=self._same_frames)
 
     def _enqueue(self, frame: Frame, stop: threading.Event) -> None:
         if not self._lossless:
@@ -180,6 +205,13 @@ class Eye:
     def _tell_rates(self) -> None:
         self._tap.send("rates", **self.rates())
 
+    def dropped(self) -> dict[str, int]:
+        """Frames that nobody looked at, for the ledger."""
+        return {
+            "frames dropped: by the camera": self.camera_dropped,
+            "frames dropped: queue full": self._queue.dropped,
+        }
+
     def rates(self) -> dict[str, object]:
         """Counters of this start, for the status socket and the terminal."""
         elapsed = max(1e-3, time.monotonic() - self._started_s)
@@ -192,6 +224,7 @@ class Eye:
             "ms_p95": round(ordered[int(len(ordered) * 0.95)], 1) if ordered else 0.0,
             "queue": len(self._queue),
             "dropped": self._queue.dropped,
+            "camera_dropped": self.camera_dropped,
             "tracks": self._reader.tracks,
             "reads": self._reader.reads,
             "sealed": self._vault.sealed,

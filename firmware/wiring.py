@@ -149,6 +149,7 @@ class EyeParts:
         self._polled = Pace(config.eye.list_poll_s)
         self._persisted = Pace(PERSIST_S)
         self._stop = threading.Event()
+        self._told: dict[str, int] = {}  # drops that are in the ledger already
         self.enrolment_changed = False
 
     def _vault(self, who: Enrolled) -> Vault:
@@ -239,6 +240,12 @@ class EyeParts:
 
     def _persist(self) -> None:
         """Clock and ledger to disk; a disk that refuses them costs at most these counts."""
+        for what, number in self.eye.dropped().items():
+            if number > self._told.get(what, 0):
+                self.ledger.count(
+                    self.config.camera.id, self.clock.now_us(), what, number - self._told.get(what, 0)
+                )
+                self._told[what] = number
         for part in (self.clock, self.ledger):
             try:
                 part.persist()

@@ -38,11 +38,9 @@ from storage.errors import (
 )
 from storage.files import OS_FILES, Files, write_all
 from storage.primitives import canonical_json
+from storage.spool_file import HEADER_AT, MAGIC, MAX_HEADER_BYTES, parse_head, queued_us_of
 from storage.types import is_id
 
-MAGIC = b"WAYSPOOL"
-MAX_HEADER_BYTES = 1024
-_HEADER_AT = len(MAGIC) + 2
 _FULL_ERRNOS = {28, 122}  # ENOSPC, EDQUOT
 EARLIEST_US = 1_767_225_600_000_000  # 2026-01-01T00:00Z: a clock before it was never set
 _STATES = ("tmp", "pending", "done", "quarantine", "attempts")
@@ -200,7 +198,7 @@ class Spool:
     def _queued_us(self, path: Path) -> int:
         """When an item was queued: by its head, or by its file when that is damaged or later."""
         with path.open("rb") as file:
-            queued_us = _queued(file.read(_HEADER_AT + MAX_HEADER_BYTES))
+            queued_us = queued_us_of(file.read(HEADER_AT + MAX_HEADER_BYTES))
         changed_us = path.stat().st_mtime_ns // 1000
         found = changed_us if queued_us is None or queued_us < EARLIEST_US else queued_us
         if found < EARLIEST_US:
@@ -239,24 +237,28 @@ class Spool:
         return True
 
     def _describe(self, item_id: str) -> SpoolItem:
-        header, body = self._load(item_id)
-        return SpoolItem(item_id, header["kind"], len(body), header["queued_us"], self._attempts(item_id)[0])
+        header, _ = self._load(item_id, HEADER_AT + MAX_HEADER_BYTES)
+        return SpoolItem(
+            item_id, header["kind"], header["size"], header["queued_us"], self._attempts(item_id)[0]
+        )
 
-    def _load(self, item_id: str) -> tuple[dict[str, Any], bytes]:
+    def _load(self, item_id: str, most: int | None = None) -> tuple[dict[str, Any], bytes]:
+        """Header and body (what of it lies in the first `most` bytes of the file)."""
         if self._path("done", item_id).exists():
             raise ItemMissingError(f"item {item_id} was acknowledged")
         try:
             with self._path("pending", item_id).open("rb") as file:
-                data = file.read(_HEADER_AT + MAX_HEADER_BYTES + self._limits.max_item_bytes)
+                size = os.fstat(file.fileno()).st_size
+                data = file.read(most or HEADER_AT + MAX_HEADER_BYTES + self._limits.max_item_bytes)
         except FileNotFoundError as error:
             raise ItemMissingError(f"item {item_id} does not wait") from error
         except OSError as error:
             raise WriteFailedError(f"cannot read item {item_id}: check the disk") from error
-        parsed = _parse(data, item_id)
+        parsed = parse_head(data, item_id, size)
         if parsed is None:
             self._set_aside(item_id, "damaged file")
             raise ItemDamagedError(f"item {item_id} is damaged: see quarantine")
-        return parsed
+        return parsed[0], data[parsed[1] :]
 
     def _waiting(self) -> Iterator[Path]:
         done = {path.name for path in self._folders["done"].iterdir()}
@@ -337,29 +339,3 @@ def _translated(path: Path) -> Iterator[None]:
     except OSError as error:
         kind = DiskFullError if error.errno in _FULL_ERRNOS else WriteFailedError
         raise kind(f"cannot write {path}: check the disk") from error
-
-
-def _queued(head: bytes) -> int | None:
-    """`queued_us` from the first bytes of an item's file, or None when they are damaged."""
-    size = int.from_bytes(head[len(MAGIC) : _HEADER_AT], "big")
-    try:
-        queued_us = json.loads(head[_HEADER_AT : _HEADER_AT + size])["queued_us"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return queued_us if type(queued_us) is int and head[: len(MAGIC)] == MAGIC else None
-
-
-def _parse(data: bytes, item_id: str) -> tuple[dict[str, Any], bytes] | None:
-    """Header and body of an item's file, or None when it is no whole item of this id."""
-    size = int.from_bytes(data[len(MAGIC) : _HEADER_AT], "big")
-    if data[: len(MAGIC)] != MAGIC or size > MAX_HEADER_BYTES:
-        return None
-    body = data[_HEADER_AT + size :]
-    try:
-        header = json.loads(data[_HEADER_AT : _HEADER_AT + size])
-        types = (str, str, int, str, int)
-        names = ("id", "kind", "queued_us", "sha256", "size")
-        sound = all(type(header[name]) is kind for name, kind in zip(names, types, strict=True))
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return (header, body) if sound and header["id"] == item_id and header["size"] == len(body) else None

@@ -57,7 +57,7 @@ def free_space(folder: Path) -> int:
 class Store:
     """Writes segments; one process and one `Store` at a time. Safe to call from several threads."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 -- called by `open` alone
         self,
         root: Path,
         keyring: Keyring,
@@ -86,7 +86,7 @@ class Store:
         self.recovered: tuple[Path, ...] = ()
 
     @classmethod
-    def open(
+    def open(  # noqa: PLR0913 -- what a store is made of, named at its one call
         cls,
         root: Path,
         *,

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import ValidationError
 
 from storage.errors import StorageError
+from sync.alarms import Alarms
 from sync.budget import BudgetLimits, DailyBudget, MeteredTransport, Purpose
 from sync.errors import AuthRejected, BadRecord, BadReply, ListError, OverBudget, SyncError, TransportError
 from sync.hotlists.envelope import open_envelope
@@ -52,11 +53,14 @@ class AgentConfig:
 
 @dataclass(frozen=True, slots=True)
 class AgentHooks:
-    """How the agent tells the rest of the device. OSError and StorageError are logged, others not expected."""
+    """How the agent tells the rest of the device. OSError and StorageError are logged, others not expected.
+
+    `document` gets each signed document and returns whether this device acts on its kind.
+    """
 
     alarm: Callable[[str, Mapping[str, Any]], None] = lambda _event, _fields: None
     office_time: Callable[[int, int], None] = lambda _time_us, _uncertainty_us: None
-    document: Callable[[str, bytes], None] = lambda _kind, _body: None
+    document: Callable[[str, bytes], bool] = lambda _kind, _body: False
     health: Callable[[], Mapping[str, Any]] = dict
     find_segment: Callable[[str], Path | None] = lambda _segment_id: None
 
@@ -72,7 +76,8 @@ class AgentStatus:
     halted: str = ""
     last_contact_us: int | None = None
     hits_sent: int = 0
-    hits_set_aside: int = 0
+    hits_set_aside: int = 0  # since the start
+    hits_quarantined: int = 0  # lying there now
     receipts_sent: int = 0
     lists_installed: int = 0
     segments_sent: int = 0
@@ -98,6 +103,7 @@ class SyncAgent:
         self.config = config
         self.status = AgentStatus()
         self._hooks = hooks
+        self._spool = spool
         self._store = list_store
         self._keys = list_keys
         self._monotonic = monotonic
@@ -130,12 +136,15 @@ class SyncAgent:
             links[Purpose.SEGMENTS], hooks.find_segment, chunk_bytes=config.chunk_bytes
         )
         self._push_backoff = Backoff(config.upload, rng, monotonic)
+        self._alarms = Alarms(self._send_alarm)
+        self._requeued = False
         self._started = monotonic()
         self._due = {"heartbeat": self._started, "lists": self._started}
 
     def step(self, now_us: int) -> AgentStatus:
         """Do what is due; never raises SyncError: what went wrong is in the status and the log."""
         self._now_us = now_us
+        self._begin()
         if self.status.halted:
             self._probe(now_us)
             return self.status
@@ -159,6 +168,20 @@ class SyncAgent:
         """Look at the manifest at the next step (a manual entry was announced)."""
         self._due["lists"] = self._monotonic()
 
+    def _begin(self) -> None:
+        """Once, at the first step: what an office refused yesterday it may take today."""
+        if self._requeued:
+            return
+        self._requeued = True
+        try:
+            self._store.bind(self._keys)
+        except ListError as error:
+            log.error("list_store_not_bound", reason=str(error))
+        for what, uploader in (("hits", self._hits), ("receipts", self._receipts)):
+            count = 0 if uploader is None else uploader.requeue()
+            if count:
+                self._alarms.once("requeued", {"what": what, "count": count})
+
     def _upload(self) -> None:
         report = self._hits.step()
         self.status.hits_sent += report.acknowledged
@@ -173,7 +196,7 @@ class SyncAgent:
         if report.acknowledged:
             self._contact()
         if report.set_aside:
-            self._alarm("upload_refused_for_good", {"what": what, "count": report.set_aside})
+            self._alarms.once("upload_refused_for_good", {"what": what, "count": report.set_aside})
         if report.failed:
             self._failed(what, report.reason)
 
@@ -189,6 +212,9 @@ class SyncAgent:
             raise BadReply(str(error)) from None
         round_trip_us = int((self._monotonic() - started) * 1e6)
         self._contact()
+        for uploader in (self._hits, self._receipts):
+            if uploader is not None:
+                uploader.backoff.wake()
         self._tell(
             lambda: self._hooks.office_time(reply.server_time_us + round_trip_us // 2, round_trip_us // 2 + 1)
         )
@@ -206,18 +232,41 @@ class SyncAgent:
             "lists": self._store.statuses(now_us),
         }
         try:
-            return Heartbeat(**{**self._hooks.health(), **ours})
+            return Heartbeat(**{**self._health(), **ours})
         except ValidationError:
             log.error("health_out_of_bounds")  # a strange counter must not silence the device
             return Heartbeat(**ours, problems=("health values out of bounds",))
+
+    def _health(self) -> dict[str, Any]:
+        """What the device says of itself, and the hits that nobody would see otherwise."""
+        try:
+            health = dict(self._hooks.health())
+        except (OSError, StorageError) as error:
+            log.error("health_not_available", reason=type(error).__name__)
+            health = {"problems": ("health not available",)}
+        try:
+            self.status.hits_quarantined = self._spool.quarantined_count()
+        except (OSError, StorageError) as error:
+            log.error("spool_unreadable", reason=type(error).__name__)
+        aside = self.status.hits_quarantined
+        if aside:
+            health["waiting"] = {**health.get("waiting", {}), "hits_set_aside": aside}
+            health["problems"] = (*health.get("problems", ()), f"{aside} hits are set aside: the office refused them")
+        return health
 
     def _document(self, kind: str, signed: bytes) -> None:
         try:
             body, _ = open_envelope(kind, signed, self._keys, max_bytes=MAX_DOCUMENT_BYTES)
         except ListError as error:
-            self._alarm("document_refused", {"kind": kind, "reason": str(error)})
+            self._alarms.stand(f"document:{kind}", "document_refused", {"kind": kind, "reason": str(error)})
             return
-        self._tell(lambda: self._hooks.document(kind, body))
+        taken: list[bool] = []
+        if not self._tell(lambda: taken.append(self._hooks.document(kind, body))):
+            return
+        if taken == [True]:
+            self._alarms.clear(f"document:{kind}")
+        else:
+            self._alarms.stand(f"document:{kind}", "document_not_supported", {"kind": kind})
 
     def _sync_lists(self, now_us: int) -> None:
         report: ListSyncReport = self._lists.step(now_us)
@@ -225,8 +274,10 @@ class SyncAgent:
         self.status.lists_installed += len(report.installed)
         if not report.unchanged:
             self.status.list_problems = report.problems
+            self._alarms.keep_only("list:", {f"list:{list_id}" for list_id, _ in report.problems})
         for list_id, reason in report.problems:
-            self._alarm("hot_list_not_installed", {"list_id": list_id, "reason": reason})
+            fields = {"list_id": list_id, "reason": reason}
+            self._alarms.stand(f"list:{list_id}", "hot_list_not_installed", fields)
 
     def _push_segment(self) -> None:
         if not self.segments.waiting or self._push_backoff.remaining_s() > 0:
@@ -248,11 +299,12 @@ class SyncAgent:
         self._due[task] = now + every_s
         try:
             work()
+            self._alarms.clear(task)
         except AuthRejected:
             raise
         except (TransportError, ListError) as error:
             if not isinstance(error, TransportError):
-                self._alarm(f"{task}_refused", {"reason": str(error)})
+                self._alarms.stand(task, f"{task}_refused", {"reason": str(error)})
             # A link that comes back is used soon, without hammering one that is down.
             self._due[task] = now + min(every_s, 15.0)
             self._failed(
@@ -270,24 +322,26 @@ class SyncAgent:
             return
         log.warning("office_accepts_again")
         self.status.halted = ""
-        self._alarm("office_accepts_again", {})
+        self._alarms.once("office_accepts_again", {})
 
     def _halt(self, error: AuthRejected) -> None:
         self.status.halted = str(error)
         self.status.link_up = False
         self._due["heartbeat"] = self._monotonic() + self.config.probe_s
         log.error("office_refuses_device", status=error.status)
-        self._alarm("office_refuses_device", {"status": error.status})
+        self._alarms.once("office_refuses_device", {"status": error.status})
 
-    def _alarm(self, event: str, fields: Mapping[str, Any]) -> None:
-        self._tell(lambda: self._hooks.alarm(event, fields))
+    def _send_alarm(self, event: str, fields: Mapping[str, Any]) -> bool:
+        return self._tell(lambda: self._hooks.alarm(event, fields))
 
-    def _tell(self, hook: Callable[[], None]) -> None:
-        """A hook that cannot write (a full disk) must not stop the uploads that would empty it."""
+    def _tell(self, hook: Callable[[], None]) -> bool:
+        """A hook that cannot write (a full disk) must not stop the uploads that would empty it; whether it could."""
         try:
             hook()
         except (OSError, StorageError) as error:
             log.error("hook_failed", reason=type(error).__name__)
+            return False
+        return True
 
     def _contact(self) -> None:
         self.status.link_up = True

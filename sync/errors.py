@@ -34,9 +34,7 @@ class TlsRejected(TransportError):
 
 
 class ReplyTooLarge(TransportError):
-    """The answer exceeds the limit for this request; nothing of it was used."""
-
-    permanent = True
+    """The answer exceeds the limit for this request; nothing of it was used. It says nothing of what was sent."""
 
 
 class BadReply(TransportError):

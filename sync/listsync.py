@@ -49,6 +49,7 @@ class ListSync:
 
     def step(self, now_us: int) -> ListSyncReport:
         """One look; raises TransportError or ListError when the manifest itself cannot be had or trusted."""
+        self._store.bind(self._keys)
         floor, etag = self._store.manifest()
         headers = {"If-None-Match": etag} if etag else {}
         answer = self._transport.get(HOTLISTS, headers, max_bytes=self._limits.max_manifest_bytes)
@@ -85,7 +86,8 @@ class ListSync:
             except (TransportError, ListError) as error:
                 log.error("hot_list_not_installed", list_id=item.list_id, reason=str(error))
                 report.problems.append((item.list_id, str(error)))
-        for list_id in sorted(held.keys() - {item.list_id for item in manifest.lists}):
+        on_disk = held.keys() | self._store.files()
+        for list_id in sorted(on_disk - {item.list_id for item in manifest.lists}):
             self._store.remove(list_id)
             report.removed.append(list_id)
         return report

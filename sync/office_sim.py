@@ -4,8 +4,9 @@
 It implements Transport, so the real agent runs against it. `faults` scripts the link, one letter a request:
 
     .  works            r  reset before the office saw it     l  the office acted, its answer was lost
-    t  timeout          5  HTTP 503                            4  HTTP 422 (refused for good)
-    a  HTTP 401         f  HTTP 403                            b  HTTP 429, Retry-After: 7
+    t  timeout          5  HTTP 503                            4  HTTP 422 (in doubt: tried again for a while)
+    a  HTTP 401         f  HTTP 403                            g  HTTP 413 (refused for good)
+    b  HTTP 429, Retry-After: 7
 
 After the script's end everything works.
 """
@@ -29,7 +30,7 @@ from sync.wire import Response
 
 _DAY_US = 86_400_000_000
 _NO_HEADERS: Mapping[str, str] = {}
-_STATUSES = {"5": 503, "4": 422, "a": 401, "f": 403}
+_STATUSES = {"5": 503, "4": 422, "g": 413, "a": 401, "f": 403}
 _CONTENT_RANGE = re.compile(r"^bytes (?:(\d{1,15})-(\d{1,15})|\*)/(\d{1,15})$")
 
 

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Spool to office: oldest first, backoff with jitter; only what is acknowledged leaves the spool."""
+"""Spool to office: oldest first, backoff with jitter; only what is acknowledged leaves the spool.
+
+A 422 puts an item in doubt: the office may lack a key or a version that it will have tomorrow. Such an item is tried
+again with waits of its own, behind the others, and only after `doubtful_attempts` tries in a row is it set aside.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,13 @@ from typing import Protocol
 import structlog
 
 from storage.errors import StorageError
-from sync.errors import AuthRejected, BadReply, OfficeUnavailable, TransportError
+from sync.errors import AuthRejected, BadReply, OfficeUnavailable, RequestRejected, TransportError
 from sync.wire import DUPLICATE, HITS, ID_HEADER, Response, Transport, expect
 
 log = structlog.get_logger(__name__)
+UNPROCESSABLE = 422
+DOUBTS_A_STEP = 4  # items in doubt that one step tries: an office that takes none must not be sent them all
+MAX_DOUBTS = 1000  # items whose doubts are remembered
 
 
 class SpoolItemLike(Protocol):
@@ -29,6 +36,14 @@ class SpoolItemLike(Protocol):
     @property
     def attempts(self) -> int:
         """How often it was tried."""
+
+
+class SetAsideLike(Protocol):
+    """An item that was set aside."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
 
 
 class SpoolLike(Protocol):
@@ -46,6 +61,15 @@ class SpoolLike(Protocol):
     def failed(self, item_id: str, reason: str, *, permanent: bool = False) -> None:
         """Note a failed try, or set the item aside for good."""
 
+    def quarantined(self) -> Sequence[SetAsideLike]:
+        """The items that were set aside."""
+
+    def quarantined_count(self) -> int:
+        """How many were set aside."""
+
+    def requeue(self, item_id: str) -> None:
+        """Let an item that was set aside wait again."""
+
 
 @dataclass(frozen=True, slots=True)
 class UploadSettings:
@@ -55,6 +79,8 @@ class UploadSettings:
     first_wait_s: float = 1.0  # seconds; doubles with each failure in a row, full jitter
     max_wait_s: float = 300.0  # seconds
     tired_attempts: int = 5  # tries after which an item goes behind the fresh ones
+    doubtful_attempts: int = 20  # tries of an item that the office answers with 422: an hour, then it is set aside
+    window: int = 4  # batches that are looked through for fresh items
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +103,7 @@ class Backoff:
         self._monotonic = monotonic
         self._failures = 0
         self._until = 0.0
+        self._asked_until = 0.0
 
     def remaining_s(self) -> float:
         """Seconds until the next try."""
@@ -88,11 +115,24 @@ class Backoff:
         self._failures += 1
         wait_s = max(at_least_s, self._rng.uniform(ceiling / 2, ceiling))
         self._until = self._monotonic() + wait_s
+        self._asked_until = self._monotonic() + at_least_s
         return wait_s
+
+    def wake(self) -> None:
+        """The link works: wait no longer than the office asked for."""
+        self._until = min(self._until, self._asked_until)
 
     def success(self) -> None:
         """Note a success."""
         self._failures, self._until = 0, 0.0
+
+
+@dataclass(slots=True)
+class _Tally:
+    acknowledged: int = 0
+    set_aside: int = 0
+    failed: int = 0
+    doubted: int = 0
 
 
 class Uploader:
@@ -114,48 +154,95 @@ class Uploader:
         self._route = route
         self._content_type = content_type
         self._settings = settings
-        self.backoff = Backoff(settings, rng or random.Random(), monotonic)  # noqa: S311 - jitter is no secret
+        self._rng = rng or random.Random()  # noqa: S311 - jitter is no secret
+        self._monotonic = monotonic
+        self._doubts: dict[str, tuple[int, Backoff]] = {}
+        self.backoff = Backoff(settings, self._rng, monotonic)
 
     def step(self) -> UploadReport:
         """Send one batch; raises AuthRejected (the item stays). Every other failure is in the report."""
         waiting_s = self.backoff.remaining_s()
         if waiting_s > 0:
             return UploadReport(wait_s=waiting_s)
-        acknowledged = set_aside = failed = 0
+        tally = _Tally()
         for item in self._batch():
             body = self._read(item.id)
-            if body is None:
-                continue
-            try:
-                self._send(item.id, body)
-            except AuthRejected:
-                raise
-            except TransportError as error:
-                self._note(item.id, error)
-                if error.permanent:
-                    set_aside += 1
-                    continue
-                failed += 1
-                if not isinstance(error, OfficeUnavailable) or failed > 1:
-                    wait_s = self.backoff.failure(getattr(error, "retry_after_s", None) or 0.0)
-                    return UploadReport(acknowledged, set_aside, failed, wait_s, str(error))
-                continue  # one item that the office chokes on must not hold up the others
-            if self._acknowledge(item.id):
-                acknowledged += 1
-                self.backoff.success()
-        if failed and not acknowledged:
-            return UploadReport(
-                acknowledged, set_aside, failed, self.backoff.failure(), "the office cannot answer"
-            )
-        return UploadReport(acknowledged, set_aside, failed)
+            error = None if body is None else self._deliver(item.id, body, tally)
+            if error is not None and self._ends_the_step(error, tally):
+                wait_s = self.backoff.failure(getattr(error, "retry_after_s", None) or 0.0)
+                return UploadReport(tally.acknowledged, tally.set_aside, tally.failed, wait_s, str(error))
+            if tally.doubted >= DOUBTS_A_STEP:
+                break
+        if tally.failed and not tally.acknowledged:
+            wait_s, reason = self.backoff.failure(), "the office cannot take it now"
+            return UploadReport(0, tally.set_aside, tally.failed, wait_s, reason)
+        return UploadReport(tally.acknowledged, tally.set_aside, tally.failed)
+
+    def requeue(self) -> int:
+        """Let everything that was set aside wait again (once, at the start); how many."""
+        done = 0
+        try:
+            for item in self._spool.quarantined():
+                self._spool.requeue(item.id)
+                done += 1
+        except (StorageError, OSError) as error:
+            log.error("requeue_failed", reason=type(error).__name__)
+        return done
+
+    def _deliver(self, item_id: str, body: bytes, tally: _Tally) -> TransportError | None:
+        """Send one item; what went wrong and concerns more than the item, else None."""
+        try:
+            self._send(item_id, body)
+        except AuthRejected:
+            raise
+        except RequestRejected as error:
+            if error.status == UNPROCESSABLE and self._doubt(item_id):
+                tally.failed, tally.doubted = tally.failed + 1, tally.doubted + 1
+                self._note(item_id, error, permanent=False)
+            else:
+                tally.set_aside += 1
+                self._doubts.pop(item_id, None)
+                self._note(item_id, error, permanent=True)
+            return None
+        except TransportError as error:
+            tally.failed += 1
+            self._note(item_id, error, permanent=False)
+            return error
+        self._doubts.pop(item_id, None)
+        if self._acknowledge(item_id):
+            tally.acknowledged += 1
+            self.backoff.success()
+        return None
+
+    @staticmethod
+    def _ends_the_step(error: TransportError, tally: _Tally) -> bool:
+        """One item that the office chokes on must not hold up the others; two are the office's trouble."""
+        return not isinstance(error, OfficeUnavailable) or tally.failed > 1
+
+    def _doubt(self, item_id: str) -> bool:
+        """Whether an item that the office could not take is worth another try."""
+        count, wait = self._doubts.get(item_id, (0, Backoff(self._settings, self._rng, self._monotonic)))
+        if count + 1 >= self._settings.doubtful_attempts:
+            return False
+        wait.failure()
+        self._doubts[item_id] = (count + 1, wait)
+        if len(self._doubts) > MAX_DOUBTS:
+            del self._doubts[next(iter(self._doubts))]
+        return True
 
     def _batch(self) -> list[SpoolItemLike]:
+        limit = self._settings.window * self._settings.batch + len(self._doubts)
         try:
-            waiting = self._spool.pending(self._settings.batch)
+            waiting = self._spool.pending(limit)
         except (StorageError, OSError) as error:
             log.error("spool_unreadable", reason=type(error).__name__)
             return []
-        return sorted(waiting, key=lambda item: item.attempts >= self._settings.tired_attempts)
+        due = [item for item in waiting if self._due(item.id)]
+        due.sort(key=lambda item: (item.id in self._doubts, item.attempts >= self._settings.tired_attempts))
+        return due[: self._settings.batch]
+
+    def _due(self, item_id: str) -> bool:
+        return item_id not in self._doubts or self._doubts[item_id][1].remaining_s() <= 0
 
     def _read(self, item_id: str) -> bytes | None:
         try:
@@ -183,10 +270,10 @@ class Uploader:
             return False
         return True
 
-    def _note(self, item_id: str, error: TransportError) -> None:
-        log.log(40 if error.permanent else 30, "upload_failed", item=item_id, reason=str(error))
-        with contextlib.suppress(StorageError):
-            self._spool.failed(item_id, str(error), permanent=error.permanent)
+    def _note(self, item_id: str, error: TransportError, *, permanent: bool) -> None:
+        log.log(40 if permanent else 30, "upload_failed", item=item_id, reason=str(error), permanent=permanent)
+        with contextlib.suppress(StorageError, OSError):
+            self._spool.failed(item_id, str(error), permanent=permanent)
 
 
 def _names(response: Response, item_id: str) -> bool:

@@ -65,11 +65,11 @@ def visible_plates(view: View, vehicles: list[Vehicle], at_s: float) -> list[tup
 
 
 class TruthLedger:
-    """Follows what is visible frame by frame; finished records go to the file and to `finished`."""
+    """Follows what is visible frame by frame; finished records are appended to the file and to `finished`."""
 
     def __init__(self, view: View, path: Path | None) -> None:
         self._view = view
-        self._file: TextIO | None = path.open("w", encoding="utf-8") if path else None
+        self._file: TextIO | None = path.open("a", encoding="utf-8") if path else None
         self._open: dict[int, tuple[Sight, float]] = {}
         self.finished: list[Sight] = []
 

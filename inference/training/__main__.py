@@ -45,6 +45,10 @@ def _checkpoint(options: Options, name: str) -> Path:
     return options.work / name / f"{name}.pt"
 
 
+def _balanced(options: Options) -> Path:
+    return options.work / "detector" / "detector-balanced.pt"
+
+
 def prepare(options: Options) -> None:
     """Decode the detector's pictures."""
     from inference.training import detector_data
@@ -77,32 +81,33 @@ def train_reader(options: Options) -> None:
 
 
 def _export(options: Options, name: str) -> None:
-    from inference.training import corners_train, detector_export, reader_train
+    from inference.training import corners_train, detector_balance, detector_export, reader_train
 
     out = options.models / f"{name}.tflite"
     if name == "detector":
-        detector_export.export(_checkpoint(options, name), out)
+        work = options.work / name
+        detector_balance.balance(_checkpoint(options, name), work, _balanced(options))
+        detector_export.export(_balanced(options), out, work)
     elif name == "corners":
         corners_train.export(_checkpoint(options, name), out, options.data)
     else:
         reader_train.export(_checkpoint(options, name), out, options.data)
 
 
-def _weights(checkpoint: Path) -> dict[str, Any]:
-    import torch
-
-    saved: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    return saved
-
-
 def _facts(options: Options, name: str) -> tuple[int, dict[str, Any]]:
     """Number of weights and the training figures of a checkpoint."""
+    import torch
+
+    from inference.training import corners_train, reader_train
+    from inference.training.detector_net import parameters
+
     if name == "detector":
         run = json.loads((options.work / name / "detector-run.json").read_text(encoding="utf-8"))
         return int(run.pop("parameters")), run
-    saved = _weights(_checkpoint(options, name))
-    count = sum(int(value.numel()) for value in saved["net"].values())
-    return count, {"seconds": round(float(saved["seconds"])), "steps": int(saved["step"])}
+    checkpoint = _checkpoint(options, name)
+    net = corners_train.load_net(checkpoint) if name == "corners" else reader_train.load_net(checkpoint)
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    return parameters(net), {"seconds": round(float(saved["seconds"])), "steps": int(saved["step"])}
 
 
 def convert(options: Options) -> None:
@@ -125,7 +130,7 @@ def evaluate(options: Options) -> None:
     from inference.training import detector_eval, manifest_build
 
     model = options.models / "detector.tflite"
-    figures = detector_eval.compare(options.data, _checkpoint(options, "detector"), model)
+    figures = detector_eval.compare(options.data, _balanced(options), model)
     print(json.dumps(figures, indent=1))
     keys = ("threshold", "recall", "false_per_image")
     short = {kind: {key: values[key] for key in keys} for kind, values in figures.items()}

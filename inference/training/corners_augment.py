@@ -18,7 +18,7 @@ Picture = NDArray[np.uint8]
 
 WIDER = (224, 448)  # px, height and width of a scene with more around it
 MAX_TURN = 25.0  # degrees
-TURNED = 0.4  # share of the scenes that are turned as far as that; the others up to a few degrees
+TURNED = 0.25  # share of the scenes that are turned as far as that; the others up to a few degrees
 MAX_SHIFT = 0.25  # of the box
 SCALES = (0.7, 1.5)
 _KEEP = 0.14  # of the plate's box: the least margin that stays of a rendered scene

@@ -39,11 +39,12 @@ class Recipe:
     usual_plate: float = 150.0
     large: float = 0.25
     bend: float = 0.35
+    light: float = 1.0  # factor on how often light, optics and noise change
 
 
 PHASE_A = Recipe(mosaic=0.35, whole=0.25, negative=0.08)
 PHASE_B = Recipe(mosaic=0.12, whole=0.55, negative=0.06, large=0.5)
-FINAL = Recipe(mosaic=0.05, whole=0.65, negative=0.05, large=0.5)
+FINAL = Recipe(mosaic=0.0, whole=0.75, negative=0.03, large=0.5, bend=0.15, light=0.5)  # as on the device
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,8 @@ class Augmenter:
     def sample(self, size: tuple[int, int]) -> Sample:
         """A picture of (width, height), alone or a mosaic of four, with its light changed."""
         made = self._mosaic(size) if self.rng.random() < self.recipe.mosaic else self._view(size)
-        return Sample(disturb(made.image, made.plates, self.rng), made.plates, made.ignore)
+        image = disturb(made.image, made.plates, self.rng, self.recipe.light)
+        return Sample(image, made.plates, made.ignore)
 
     def _draw(self) -> int:
         return min(int(np.searchsorted(self._share, self.rng.random())), len(self._share) - 1)

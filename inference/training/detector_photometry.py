@@ -72,12 +72,14 @@ def _compress(image: Gray, rng: np.random.Generator) -> Gray:
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.uint8) if done else image
 
 
-def disturb(image: Gray, plates: Boxes, rng: np.random.Generator) -> Gray:
-    """A picture (H, W) under other light, through another lens and codec; plates in px."""
-    if rng.random() < 0.1:
+def disturb(image: Gray, plates: Boxes, rng: np.random.Generator, often: float = 1.0) -> Gray:
+    """A picture (H, W) under other light, through another lens and codec; plates in px; `often` scales chances."""
+    if rng.random() < 0.1 * often:
         image = _night(image, plates, rng)
-    if rng.random() < 0.55:
+    if rng.random() < 0.55 * often:
         image = _tone(image, rng)
-    if rng.random() < 0.25:
+    if rng.random() < 0.25 * often:
         image = _noise(image, rng)
-    return _compress(_optics(image, rng), rng)
+    if rng.random() < often:
+        image = _compress(_optics(image, rng), rng)
+    return image

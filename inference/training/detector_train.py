@@ -53,7 +53,7 @@ LARGE = ((640, 384, 12, 0.45), (512, 320, 16, 0.3), (416, 256, 20, 0.25))
 STAGES = (
     Stage(0.36, PHASE_A, ((320, 192, 32, 0.7), (416, 256, 20, 0.3))),
     Stage(0.62, PHASE_B, LARGE),
-    Stage(0.82, PHASE_B, LARGE, mined="openimages"),
+    Stage(0.78, PHASE_B, LARGE, mined="openimages"),
     Stage(1.01, FINAL, ((640, 384, 12, 0.8), (512, 320, 16, 0.2))),
 )
 

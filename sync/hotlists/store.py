@@ -2,12 +2,17 @@
 """The device's lists on disk: sealed at rest, with the highest version ever accepted of each.
 
 Write order of an install: the list file is replaced, then the state file (the commit point for the floor
-and for `generation`). A crash in between leaves a newer list above its floor, which is accepted. A removal
-unlinks the file first and keeps the floor.
+and for `generation`), then its copy. A crash in between leaves a newer list above its floor, which is accepted. A
+removal unlinks the file first and keeps the floor. The copy serves when the state is damaged, so that a bad block does
+not take the rollback protection away.
+
+What is remembered belongs to the agency whose keys earned it: `bind` names the keys that are trusted now, and when none
+of them is among those of before, lists, floors and ETag are forgotten. Keys that change one by one forget nothing.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +24,7 @@ from pydantic import Field
 
 from storage.atomic import write_atomic
 from storage.errors import StorageError
+from sync.certificates import key_id
 from sync.errors import BadRecord, ListError, ListStoreError
 from sync.hotlists.listfile import DEFAULT_LIMITS, HotList, verify_floor, verify_list
 from sync.limits import MAX_LISTS, ListLimits
@@ -26,6 +32,9 @@ from sync.schema import Count, Id, ListStatus, Microseconds, Record, Text
 
 log = structlog.get_logger(__name__)
 _STATE_FILE = "lists.state"
+_COPY_FILE = "lists.state.copy"
+_DAMAGED = "damaged"
+_MAX_KEYS = 16
 _SUFFIX = ".wlist"
 _STATE_AAD = b"wayside/list-state/1"
 _MAX_FLOORS = 4 * MAX_LISTS  # lists ever seen; floors outlive removed lists
@@ -52,6 +61,8 @@ class Installed(Record):
 
 
 class _State(Record):
+    trusted: Annotated[tuple[Id, ...], Field(max_length=_MAX_KEYS)] = ()
+    changes: Id | None = None  # a new random token whenever the set of lists changes
     manifest_version: Count = 0
     etag: Text = ""
     floors: Annotated[dict[Id, Count], Field(max_length=_MAX_FLOORS)] = Field(default_factory=dict)
@@ -73,7 +84,27 @@ class ListStore:
         self._folder = folder
         self._box = box
         self._limits = limits
+        self._seen: tuple[tuple[int, ...], str] = ((), "")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def bind(self, verify_keys: Sequence[ec.EllipticCurvePublicKey]) -> bool:
+        """Say whose keys are trusted now; True when what another agency left was forgotten. Raises ListStoreError."""
+        state, ours = self._state(), _key_ids(verify_keys)
+        if state.trusted and not set(state.trusted) & set(ours):
+            self.reset()
+            state = self._state()
+            log.warning("lists_of_another_agency_forgotten")
+            self._save(state, trusted=ours)
+            return True
+        if state.trusted != ours:
+            self._save(state, trusted=ours)
+        return False
+
+    def reset(self) -> None:
+        """Forget every list, floor and key; raises ListStoreError. A cut reset can be repeated."""
+        for list_id in self.files():
+            self._unlink(list_id)
+        self._save(_State(), changes=_token())
 
     def install(
         self,
@@ -100,6 +131,8 @@ class ListStore:
         )
         self._save(
             state,
+            trusted=state.trusted or _key_ids(verify_keys),
+            changes=_token(),
             floors=state.floors | {found.list_id: document.version},
             installed=state.installed | {found.list_id: installed},
         )
@@ -149,11 +182,13 @@ class ListStore:
     def remove(self, list_id: str) -> None:
         """Forget a list's entries; its floor stays."""
         state = self._state()
-        try:
-            self._path(list_id).unlink(missing_ok=True)
-        except OSError as error:
-            raise ListStoreError(f"cannot remove the list {list_id}; check the disk") from error
-        self._save(state, installed={name: item for name, item in state.installed.items() if name != list_id})
+        self._unlink(list_id)
+        left = {name: item for name, item in state.installed.items() if name != list_id}
+        self._save(state, changes=_token(), installed=left)
+
+    def files(self) -> set[str]:
+        """Ids of the lists that lie in the folder, whatever the state says of them."""
+        return {path.stem for path in self._folder.glob(f"*{_SUFFIX}")}
 
     def installed(self) -> dict[str, Installed]:
         """What is installed, by list id, without opening the lists."""
@@ -181,15 +216,27 @@ class ListStore:
             self._save(state, manifest_version=max(version, state.manifest_version), etag=etag[:200])
 
     def generation(self) -> str:
-        """Changes whenever the set of lists changes; cheap enough to poll every second."""
+        """Changes whenever the set of lists changes, and only then; cheap enough to poll every second."""
         try:
             stat = (self._folder / _STATE_FILE).stat()
         except FileNotFoundError:
             return ""
-        return f"{stat.st_mtime_ns}-{stat.st_ino}-{stat.st_size}"
+        stamp = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+        if stamp != self._seen[0]:
+            try:
+                self._seen = (stamp, self._read_state().changes or "")
+            except ListStoreError:
+                self._seen = (stamp, _DAMAGED)
+        return self._seen[1]
 
     def _path(self, list_id: str) -> Path:
         return self._folder / f"{list_id}{_SUFFIX}"
+
+    def _unlink(self, list_id: str) -> None:
+        try:
+            self._path(list_id).unlink(missing_ok=True)
+        except OSError as error:
+            raise ListStoreError(f"cannot remove the list {list_id}; check the disk") from error
 
     def _state(self) -> _State:
         try:
@@ -199,16 +246,29 @@ class ListStore:
             return _State()
 
     def _read_state(self) -> _State:
+        """The state, or its copy when it is damaged; raises ListStoreError when both are."""
         path = self._folder / _STATE_FILE
         if not path.exists():
             return _State()
+        try:
+            return self._decode_state(path)
+        except ListStoreError as error:
+            copy = self._folder / _COPY_FILE
+            if not copy.exists():
+                raise
+            log.warning("list_state_read_from_copy", reason=str(error))
+            return self._decode_state(copy)
+
+    def _decode_state(self, path: Path) -> _State:
         try:
             return _State.decode(self._open(path, _STATE_AAD))
         except BadRecord as error:
             raise ListStoreError(f"the state of the lists is damaged: {error}") from None
 
     def _save(self, state: _State, **changes: object) -> None:
-        self._write(self._folder / _STATE_FILE, state.model_copy(update=changes).encode(), _STATE_AAD)
+        encoded = state.model_copy(update=changes).encode()
+        for name in (_STATE_FILE, _COPY_FILE):
+            self._write(self._folder / name, encoded, _STATE_AAD)
 
     def _open(self, path: Path, aad: bytes) -> bytes:
         try:
@@ -223,6 +283,14 @@ class ListStore:
             write_atomic(path, self._box.seal(data, aad))
         except (OSError, StorageError) as error:
             raise ListStoreError(f"{path.name} cannot be written; check the disk") from error
+
+
+def _token() -> str:
+    return secrets.token_hex(8)
+
+
+def _key_ids(keys: Sequence[ec.EllipticCurvePublicKey]) -> tuple[str, ...]:
+    return tuple(sorted({key_id(key) for key in keys}))
 
 
 def _aad(list_id: str) -> bytes:

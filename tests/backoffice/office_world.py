@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from cryptography.x509.oid import NameOID
 
 from backoffice import devices, keys
 from backoffice.office import Created, Office
+from storage.receipts import GENESIS, Receipt, ReceiptBody, sign_receipt
 from storage.seal import seal
 from storage.types import Recipient
 from sync.enrolment import verify_bundle
@@ -151,6 +153,46 @@ def make_hit(
 def seal_hit(office: Office, hit: HitRecord) -> bytes:
     recipient = Recipient.of(keys.load_purpose_public(office.layout, keys.HITS))
     return seal([recipient], hit.encode(), info=HIT_INFO, aad=hit.hit_id.encode())
+
+
+def seal_raw(office: Office, plain: bytes, hit_id: str) -> bytes:
+    """Any bytes sealed as a hit: what another version of the device software may send."""
+    recipient = Recipient.of(keys.load_purpose_public(office.layout, keys.HITS))
+    return seal([recipient], plain, info=HIT_INFO, aad=hit_id.encode())
+
+
+def make_correction(early: HitRecord, text: str = "ABB127") -> HitRecord:
+    """The follow-up that takes an early hit back."""
+    return early.model_copy(
+        update={
+            "hit_id": hashlib.sha256(f"{early.hit_id}/corrected".encode()).hexdigest()[:32],
+            "read": make_read(early.read.device_id, early.read.read_id, text, early.read.captured_us),
+            "preliminary": False,
+            "supersedes": early.hit_id,
+            "correction": f"all frames together read {text}: not the listed plate",
+        }
+    )
+
+
+def make_receipts(device: MadeDevice, count: int) -> list[Receipt]:
+    """A chain of deletion receipts as the device signs them."""
+    chain: list[Receipt] = []
+    for n in range(count):
+        body = ReceiptBody(
+            device_id=device.device_id,
+            n=n,
+            prev=chain[-1].body.hash if chain else GENESIS,
+            epoch=480_000 + n,
+            erased_us=NOW,
+            time_sources=("gnss", "office"),
+            policy_seconds=86_400,
+            policy_version="1",
+            root_of_trust="file",
+            best_effort=True,
+            segments=(),
+        )
+        chain.append(sign_receipt(body, device.key))
+    return chain
 
 
 def with_id(hit: HitRecord, new_id: str) -> HitRecord:

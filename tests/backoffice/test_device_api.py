@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import socket
 import ssl
 import threading
@@ -15,19 +17,34 @@ from urllib.parse import urlsplit
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from office_world import MadeDevice, MadeOffice, make_csr, make_device, make_hit, seal_hit, with_id
-from sqlalchemy import func, select
+from office_world import (
+    MadeDevice,
+    MadeOffice,
+    make_csr,
+    make_device,
+    make_hit,
+    make_receipts,
+    seal_hit,
+    seal_raw,
+    with_id,
+)
+from sqlalchemy import func, select, update
 
-from backoffice import ca, devices, keys, lists
-from backoffice.db import hits
+from backoffice import ca, cli, devices, keys, lists, receipts
+from backoffice.db import deletion_receipts, hits
+from backoffice.device_api import create_device_app
 from backoffice.errors import BadRequest, Conflict, Refused
+from backoffice.hits import HitStore
 from backoffice.limits import LIMITS
 from backoffice.office import Office
+from storage.receipts import Receipt
+from storage.seal import seal
+from storage.types import Recipient
 from sync.certificates import load_certificate
 from sync.enrolment import verify_bundle
 from sync.errors import TlsRejected, TransportError
 from sync.hotlists.listfile import verify_list, verify_manifest
-from sync.schema import Heartbeat, HeartbeatReply
+from sync.schema import HIT_INFO, Heartbeat, HeartbeatReply
 from sync.transport import HttpsTransport
 
 
@@ -90,7 +107,7 @@ def test_hits_stay_sealed_on_disk(office: Office, link: HttpsTransport) -> None:
             assert hit.entry.plate.encode() not in path.read_bytes(), path
 
 
-@pytest.mark.parametrize("what", ["garbage", "other-id", "other-device", "other-key"])
+@pytest.mark.parametrize("what", ["garbage", "other-id", "other-device", "malformed", "supersedes itself"])
 def test_a_hit_that_is_not_what_it_says_is_refused_for_good(
     what: str, office: Office, link: HttpsTransport
 ) -> None:
@@ -98,14 +115,36 @@ def test_a_hit_that_is_not_what_it_says_is_refused_for_good(
     body = seal_hit(office, with_id(hit, "f" * 32) if what == "other-id" else hit)
     if what == "garbage":
         body = b"\x00" * 200
-    if what == "other-key":
-        from storage.seal import seal
-        from storage.types import Recipient
-        from sync.schema import HIT_INFO
+    if what == "malformed":
+        body = seal_raw(office, b'{"v":1}', hit.hit_id)
+    if what == "supersedes itself":
+        body = seal_hit(office, hit.model_copy(update={"supersedes": hit.hit_id}))
+    assert send(link, hit.hit_id, body) == 422
+    assert hit_rows(office) == 0
 
+
+@pytest.mark.parametrize("why", ["other key", "no key", "later version", "later field", "later envelope"])
+def test_what_the_office_cannot_open_itself_is_asked_for_again(
+    why: str, office: Office, device: MadeDevice
+) -> None:
+    """503: the device keeps the hit and comes again; only a contradiction is refused for good."""
+    hit = make_hit()
+    fields = json.loads(hit.encode())
+    body = seal_hit(office, hit)
+    if why == "other key":
         reads = Recipient.of(keys.load_purpose_public(office.layout, keys.READS))
         body = seal([reads], hit.encode(), info=HIT_INFO, aad=hit.hit_id.encode())
-    assert send(link, hit.hit_id, body) == 422
+    if why == "later version":
+        body = seal_raw(office, json.dumps(fields | {"v": 2}).encode(), hit.hit_id)
+    if why == "later field":
+        body = seal_raw(office, json.dumps(fields | {"colour_seen": "red"}).encode(), hit.hit_id)
+    if why == "later envelope":
+        body = body[:8] + b"\x00\x02" + body[10:]
+    key = None if why == "no key" else keys.load_purpose_key(office.layout, keys.HITS)
+    client = create_device_app(office, HitStore(office, key)).test_client()
+    peer = {"SSL_CLIENT_VERIFY": "SUCCESS", "SSL_CLIENT_CERT": device.cert_path.read_text()}
+    answer = client.post("/v1/hits", data=body, headers={"X-Wayside-Id": hit.hit_id}, environ_base=peer)
+    assert answer.status_code == 503
     assert hit_rows(office) == 0
 
 
@@ -183,11 +222,70 @@ def test_bad_content_ranges(header: str, office: Office, link: HttpsTransport) -
     assert link.put("/v1/segments/seg-1", b"x", {"Content-Range": header}).status == 400
 
 
-def test_receipts_are_kept_once(link: HttpsTransport) -> None:
-    headers = {"X-Wayside-Id": "receipt-1"}
-    assert link.post("/v1/receipts", b'{"n":1}', headers).status == 201
-    assert link.post("/v1/receipts", b'{"n":1}', headers).status == 200
-    assert link.post("/v1/receipts", b"\xff", {"X-Wayside-Id": "r2"}).status == 400
+def post_receipt(link: HttpsTransport, receipt: Receipt | bytes, receipt_id: str) -> int:
+    body = receipt if isinstance(receipt, bytes) else receipt.encode()
+    return link.post("/v1/receipts", body, {"X-Wayside-Id": receipt_id}).status
+
+
+def test_receipts_are_kept_once(office: Office, device: MadeDevice, link: HttpsTransport) -> None:
+    first, second = make_receipts(device, 2)
+    assert post_receipt(link, first, "receipt-1") == 201
+    assert post_receipt(link, first, "receipt-1") == 200
+    assert post_receipt(link, second, "receipt-1") == 422  # never acknowledged: it is another receipt
+
+
+def test_receipts_that_prove_nothing_are_refused(
+    office: Office, device: MadeDevice, link: HttpsTransport
+) -> None:
+    (receipt,) = make_receipts(device, 1)
+    (forged,) = make_receipts(dataclasses.replace(device, key=ca.new_key()), 1)
+    (others,) = make_receipts(dataclasses.replace(device, device_id="pole-2"), 1)
+    altered = receipt.encode().replace(b'"policy_seconds":', b'"policy_seconds":1')
+    for bad in (b"\xff", b'{"n":1}', forged, others, altered):
+        assert post_receipt(link, bad, "r") == 422
+    assert receipts.stored(office, "pole-1") == []
+
+
+def test_two_devices_may_use_the_same_receipt_id(
+    office: Office, device: MadeDevice, server: dict[str, str], link: HttpsTransport, tmp_path: Path
+) -> None:
+    second = make_device(office, tmp_path / "pole-2", "pole-2")
+    other = second.transport(server["device_url"])
+    assert post_receipt(link, make_receipts(device, 1)[0], "r") == 201
+    assert post_receipt(other, make_receipts(second, 1)[0], "r") == 201
+    other.close()
+
+
+def test_receipts_verify(
+    office: Office, device: MadeDevice, link: HttpsTransport, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chain = make_receipts(device, 3)
+    verify = ("--data", str(office.layout.root), "receipts", "verify")
+    assert post_receipt(link, chain[2], "c") == 201  # they may arrive in any order
+    assert post_receipt(link, chain[0], "a") == 201
+    assert cli.main([*verify, "--json"]) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert (said["device"], said["receipts"], said["ok"]) == ("pole-1", 2, False)
+    assert said["problems"] == ["receipts 1 to 1 are missing"]
+    assert post_receipt(link, chain[1], "b") == 201
+    assert cli.main([*verify, "--device", "pole-1"]) == 0
+    assert "3 receipts" in capsys.readouterr().out
+    assert cli.main([*verify, "--device", "pole-9"]) == 1
+    with office.engine.begin() as connection:  # a row altered in the database is found, too
+        body = chain[1].encode().decode().replace('"epoch":', '"epoch":1')
+        connection.execute(update(deletion_receipts).where(deletion_receipts.c.receipt_id == "b").values(body=body))
+    assert cli.main([*verify]) == 1
+
+
+def test_a_pushed_segment_does_not_replace_what_is_held(office: Office, link: HttpsTransport) -> None:
+    folder = office.layout.segments / "pole-1"
+    folder.mkdir()
+    (folder / "seg-1.wseg").write_bytes(b"what was pulled")
+    devices.request_segment(office, "pole-1", "seg-1")
+    data = b"another content, longer"
+    answer = link.put("/v1/segments/seg-1", data, {"Content-Range": f"bytes 0-{len(data) - 1}/{len(data)}"})
+    assert answer.status == 422
+    assert (folder / "seg-1.wseg").read_bytes() == b"what was pulled"
 
 
 def test_lists_whole_and_delta(office: Office, link: HttpsTransport) -> None:

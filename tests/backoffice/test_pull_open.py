@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from office_world import NOW, MadeDevice, make_device, make_read
 
-from backoffice import cli, devices, keys, pull
+from backoffice import cli, device_link, devices, keys, pull
 from backoffice.errors import BadRequest, DeviceUnreachable, DeviceUntrusted, Refused
 from backoffice.office import Office, day_of
 from backoffice.opening import Opener
@@ -133,14 +133,102 @@ def test_a_cut_transfer_resumes(office: Office, pole: Pole) -> None:
     assert opened(office) == (pole.digests(), [])
 
 
-def test_a_tail_that_the_device_cut_is_replaced(office: Office, pole: Pole) -> None:
+def test_a_held_copy_is_never_cut_or_replaced(office: Office, pole: Pole) -> None:
+    """A stolen or damaged device may list any size: what is held stays, and the pull says so."""
     pole.write("AB1234")
     pole.store.close()
     pull.pull(office, "pole-1", pole.url())
-    for _, path in _segments(office):
-        path.write_bytes(path.read_bytes() + b"tail never acknowledged")
-    pull.pull(office, "pole-1", pole.url())
+    held = {path: path.read_bytes() for _, path in _segments(office)}
+    for info in pole.store.segments():
+        info.path.write_bytes(info.path.read_bytes()[: info.size // 2])
+    report = pull.pull(office, "pole-1", pole.url())
+    assert {path: path.read_bytes() for _, path in _segments(office)} == held
+    assert len(report.problems) == 2
+    assert "is kept" in report.problems[0]
     assert opened(office) == (pole.digests(), [])
+
+
+def test_nothing_is_added_to_a_held_copy_that_has_its_footer(office: Office, pole: Pole) -> None:
+    pole.write("AB1234")
+    pole.store.close()
+    pull.pull(office, "pole-1", pole.url())
+    for info in pole.store.segments():
+        info.path.write_bytes(info.path.read_bytes() + b"added later")
+    report = pull.pull(office, "pole-1", pole.url())
+    assert (len(report.problems), report.bytes) == (2, 0)
+    assert opened(office) == (pole.digests(), [])
+
+
+def test_shares_come_first_then_reads_then_images(office: Office, pole: Pole) -> None:
+    pole.write("AB1234")
+    pole.write("XYZ789", NOW + HOUR_US)
+    pole.store.close()
+    kinds = {info.segment_id: info.kind for info in pole.store.segments()}
+    pull.pull(office, "pole-1", pole.url())
+    assert [event for event, _ in pole.events] == ["shares_given", *["segment_pulled"] * 4]
+    order = [kinds[str(fields["segment"])] for _, fields in pole.events[1:]]
+    assert order == [SegmentKind.READS, SegmentKind.READS, SegmentKind.IMAGES, SegmentKind.IMAGES]
+
+
+@pytest.mark.parametrize("how", ["connection breaks", "range refused"])
+def test_one_failing_segment_does_not_end_the_pull(
+    how: str, office: Office, pole: Pole, tmp_path: Path
+) -> None:
+    pole.write("AB1234")
+    pole.write("XYZ789", NOW + HOUR_US)
+    pole.store.close()
+    first = next(info for info in pole.store.segments() if info.kind is SegmentKind.READS)
+    empty = tmp_path / "empty"
+    empty.touch()
+    real = pole.service.find
+
+    def find(segment_id: str) -> Path | None:
+        if segment_id != first.segment_id:
+            return real(segment_id)
+        if how == "range refused":
+            return empty
+        raise OSError(5, "Input/output error")
+
+    pole.service.find = find  # type: ignore[method-assign]
+    report = pull.pull(office, "pole-1", pole.url())
+    assert (report.fetched, report.shares) == (3, 2)
+    assert len(report.problems) == 1
+    assert first.segment_id in report.problems[0]
+    pole.service.find = real  # type: ignore[method-assign]
+    assert pull.pull(office, "pole-1", pole.url()).problems == []
+    assert opened(office) == (pole.digests(), [])
+
+
+def test_a_device_that_goes_away_leaves_what_was_fetched(office: Office, pole: Pole) -> None:
+    pole.write("AB1234")
+    pole.store.close()
+    real = pole.service.find
+
+    def find(segment_id: str) -> Path | None:
+        pole.service._server.socket.close()
+        raise OSError(5, "Input/output error")
+
+    pole.service.find = find  # type: ignore[method-assign]
+    report = pull.pull(office, "pole-1", pole.url())
+    pole.service.find = real  # type: ignore[method-assign]
+    assert (report.shares, report.fetched) == (1, 0)
+    assert report.problems
+
+
+def test_every_new_connection_is_checked(office: Office, pole: Pole, tmp_path: Path) -> None:
+    """The device is checked at a reconnect, too: not whoever answers at its address by then."""
+    pole.write("AB1234")
+    pole.store.close()
+    device = devices.get_device(office, "pole-1")
+    make_device(office, tmp_path / "pole-2", "pole-2")
+    with device_link.connected(office, device, pole.url()) as client:
+        client.segments()
+        transport = client._transport
+        assert isinstance(transport, device_link.PinnedTransport)
+        transport.close()
+        transport.device = devices.get_device(office, "pole-2")
+        with pytest.raises(DeviceUntrusted):
+            client.segments()
 
 
 def test_without_the_share_nothing_opens(office: Office, pole: Pole) -> None:

@@ -75,7 +75,9 @@ class QuietVault:
 
 
 def _frame(sequence: int) -> Frame:
-    return Frame(np.zeros((64, 64), np.uint8), 0, sequence, sequence, Exposure(1000, 1.0), ir=False)
+    return Frame(
+        np.full((64, 64), sequence % 251, np.uint8), 0, sequence, sequence, Exposure(1000, 1.0), ir=False
+    )
 
 
 def _eye(
@@ -84,10 +86,13 @@ def _eye(
     vault: QuietVault,
     tend: Callable[[], None] = lambda: None,
     feed: Callable[[], None] = lambda: None,
+    lossless: bool = True,
 ) -> Eye:
     r: Any = reader
     v: Any = vault
-    return Eye(lambda: camera, r, v, tap=Tap(None), settings=SETTINGS, lossless=True, tend=tend, feed=feed)
+    return Eye(
+        lambda: camera, r, v, tap=Tap(None), settings=SETTINGS, lossless=lossless, tend=tend, feed=feed
+    )
 
 
 @pytest.mark.timeout(30)
@@ -146,3 +151,25 @@ def test_a_full_disk_starves_the_watchdog_but_not_the_reading() -> None:
     eye.run(stop)
     assert reader.frames > 0
     assert reader.flushed == 1
+
+
+@pytest.mark.timeout(30)
+def test_a_frozen_picture_is_noticed_and_gaps_are_counted() -> None:
+    frozen = [
+        Frame(np.zeros((64, 64), np.uint8), 0, n, n, Exposure(1000, 1.0), ir=False) for n in range(10, 60)
+    ]
+    camera = FakeCamera([_frame(1), _frame(5), *frozen, CameraLost("end of the script")])
+    eye = _eye(camera, CountingReader(), QuietVault(), lossless=False)
+    stop = threading.Event()
+    states: list[str] = []
+    original = camera.close
+
+    def closed() -> None:
+        states.append(eye.camera_state)
+        stop.set()
+        original()
+
+    camera.close = closed  # type: ignore[method-assign]
+    eye.run(stop)
+    assert states[0] == "frozen"
+    assert eye.dropped()["frames dropped: by the camera"] == 3 + 4

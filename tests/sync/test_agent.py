@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from storage.spool import Spool
 from sync.agent import AgentConfig, AgentHooks, SyncAgent
+from sync.alarms import MAX_TOPICS, Alarms
 from sync.budget import BudgetLimits
 from sync.hotlists.envelope import sign_envelope
 from sync.hotlists.store import ListStore
@@ -41,7 +42,7 @@ class Rig:
         hooks = AgentHooks(
             alarm=lambda event, fields: self.alarms.append((event, fields)),
             office_time=lambda at, by: self.times.append((at, by)),
-            document=lambda kind, body: self.documents.append((kind, body)),
+            document=self._document,
             health=health,
             find_segment=lambda name: path if (path := self.files / name).exists() else None,
         )
@@ -55,6 +56,13 @@ class Rig:
             hooks=hooks,
             monotonic=self.clock,
         )
+
+    def _document(self, kind: str, body: bytes) -> bool:
+        self.documents.append((kind, body))
+        return kind == "config"
+
+    def alarmed(self, event: str) -> int:
+        return sum(name == event for name, _ in self.alarms)
 
     def step(self, after_s: float = 0.0) -> None:
         self.clock.now_s += after_s
@@ -205,11 +213,131 @@ def test_a_dead_link_is_reported_and_recovers(tmp_path: Path) -> None:
 
 
 def test_an_item_refused_for_good_is_set_aside_with_an_alarm(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, "4")
+    rig = Rig(tmp_path, "g")
     rig.hits.put("h1", b"sealed", kind="hit")
     rig.step()
     assert [item.id for item in rig.hits.quarantined()] == ["h1"]
     assert ("upload_refused_for_good", {"what": "hits", "count": 1}) in rig.alarms
+    beat = rig.office.heartbeats[-1]
+    assert beat.waiting["hits_set_aside"] == 1
+    assert any("set aside" in problem for problem in beat.problems)
+
+
+def test_what_was_set_aside_is_tried_once_more_after_a_restart(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.hits.put("h1", b"sealed", kind="hit")
+    rig.hits.failed("h1", "refused", permanent=True)
+    rig.step()
+    assert rig.office.hits == {"h1": b"sealed"}
+    assert ("requeued", {"what": "hits", "count": 1}) in rig.alarms
+    assert "hits_set_aside" not in rig.office.heartbeats[-1].waiting
+    rig.hits.put("h2", b"sealed", kind="hit")
+    rig.hits.failed("h2", "refused", permanent=True)
+    rig.step(1)
+    assert rig.hits.quarantined_count() == 1  # once, at the start
+
+
+def test_health_that_cannot_be_had_does_not_stop_the_agent(tmp_path: Path) -> None:
+    def broken() -> dict[str, Any]:
+        raise OSError("no such folder")
+
+    rig = Rig(tmp_path, health=broken)
+    rig.step()
+    assert rig.office.heartbeats[0].problems == ("health not available",)
+
+
+def test_a_standing_alarm_is_told_once_and_again_when_it_comes_back(rig: Rig) -> None:
+    rig.office.publish(document())
+    good, rig.office.list_key = rig.office.list_key, ec.generate_private_key(ec.SECP256R1())
+    for _ in range(5):
+        rig.step(15)
+    assert rig.alarmed("lists_refused") == 1
+    rig.office.list_key = good
+    rig.step(15)
+    assert rig.lists() == {"leads": 3}
+    rig.office.publish(document(version=4))
+    rig.office.list_key = ec.generate_private_key(ec.SECP256R1())
+    rig.step(120)
+    rig.step(15)
+    assert rig.alarmed("lists_refused") == 2
+
+
+def test_a_failing_list_is_told_once(rig: Rig) -> None:
+    rig.office.publish(document(expires_us=NOW_US - HOUR_US))
+    for _ in range(3):
+        rig.step(120)
+    assert rig.alarmed("hot_list_not_installed") == 1
+    rig.office.publish(document(version=4))
+    rig.step(120)
+    rig.office.publish(document(version=5, expires_us=NOW_US - HOUR_US))
+    rig.step(120)
+    assert rig.alarmed("hot_list_not_installed") == 2
+
+
+def test_an_alarm_that_could_not_be_kept_is_told_again(tmp_path: Path) -> None:
+    kept: list[str] = []
+    full = [True]
+
+    def send(event: str, _fields: Mapping[str, Any]) -> bool:
+        if not full[0]:
+            kept.append(event)
+        return not full[0]
+
+    alarms = Alarms(send)
+    alarms.stand("lists", "lists_refused", {})
+    full[0] = False
+    for _ in range(2):
+        alarms.stand("lists", "lists_refused", {})
+    assert kept == ["lists_refused"]
+    for at in range(2 * MAX_TOPICS):
+        alarms.stand(f"t{at}", "x", {})
+    alarms.stand("lists", "lists_refused", {})
+    assert kept.count("lists_refused") == 2  # bounded: the oldest topic is forgotten first
+
+
+def test_a_document_of_a_kind_that_nothing_here_acts_on_is_told_once(rig: Rig) -> None:
+    rig.office.send_document("retention", b"{}")
+    for _ in range(3):
+        rig.step(60)
+    assert [fields for event, fields in rig.alarms if event == "document_not_supported"] == [
+        {"kind": "retention"}
+    ]
+
+
+def test_a_new_agency_starts_at_its_own_version_one(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    old = Rig(tmp_path / "old")
+    for version in (3, 4, 5):
+        old.office.publish(document(version=version))
+        old.office.publish(document(version=version, list_id="sos"))
+    old.step()
+    key = ec.generate_private_key(ec.SECP256R1())
+    office = OfficeSim(key, now_us=NOW_US)
+    office.publish(document(version=1))
+    office._manifest_version = 1
+    agent = SyncAgent(
+        AgentConfig(device_id="dev-1", boot_id="boot-2"),
+        office,
+        old.hits,
+        old.store,
+        list_keys=(key.public_key(),),
+        monotonic=old.clock,
+    )
+    agent.step(NOW_US)
+    assert old.lists() == {"leads": 1}
+    assert office.heartbeats[0].lists == ()  # nothing of the old agency's is told to the new one
+
+
+def test_the_hits_wait_ends_when_the_heartbeat_gets_through(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, "r")
+    rig.agent._due["heartbeat"] = rig.clock.now_s + 30
+    rig.agent._due["lists"] = 1e9
+    rig.hits.put("h1", b"sealed", kind="hit")
+    rig.step()
+    rig.agent._hits.backoff._until = rig.clock.now_s + 300
+    rig.step(30)
+    rig.step(1)
+    assert rig.office.hits == {"h1": b"sealed"}
 
 
 def test_segments_are_pushed_in_pieces_and_resume(tmp_path: Path) -> None:

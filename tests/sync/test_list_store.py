@@ -115,7 +115,8 @@ def test_damage_is_reported_and_the_rest_still_matched(store: ListStore, tmp_pat
     store.install(signed(3), KEYS, NOW_US)
     store.install(signed(1, list_id="sos"), KEYS, NOW_US)
     (tmp_path / "lists" / "sos.wlist").write_bytes(b"x" * 50)
-    (tmp_path / "lists" / "lists.state").write_bytes(b"x" * 50)
+    for name in ("lists.state", "lists.state.copy"):
+        (tmp_path / "lists" / name).write_bytes(b"x" * 50)
     report = store.load_report(KEYS, NOW_US)
     assert [item.list_id for item in report.lists] == ["leads"]
     assert [name for name, _ in report.problems] == ["*", "sos"]
@@ -137,7 +138,7 @@ def test_statuses_tell_age_and_staleness(store: ListStore) -> None:
     assert store.statuses(NOW_US + 25 * HOUR_US)[0].stale
 
 
-@pytest.mark.parametrize(("survives", "loaded", "floor"), [(0, 3, 3), (1, 4, 3), (2, 4, 4)])
+@pytest.mark.parametrize(("survives", "loaded", "floor"), [(0, 3, 3), (1, 4, 3), (2, 4, 4), (3, 4, 4)])
 def test_a_crash_at_each_write_leaves_a_usable_store(
     store: ListStore, monkeypatch: pytest.MonkeyPatch, survives: int, loaded: int, floor: int
 ) -> None:
@@ -151,7 +152,7 @@ def test_a_crash_at_each_write_leaves_a_usable_store(
         real(path, data)
 
     monkeypatch.setattr("sync.hotlists.store.write_atomic", failing)
-    if survives < 2:
+    if survives < 3:
         with pytest.raises(ListStoreError):
             store.install(signed(4), KEYS, NOW_US)
     else:
@@ -162,6 +163,72 @@ def test_a_crash_at_each_write_leaves_a_usable_store(
     assert document_floor.version == floor
     with pytest.raises(RollbackRefused):
         store.install(signed(floor - 1), KEYS, NOW_US)
+
+
+def another_agency() -> tuple[ec.EllipticCurvePrivateKey, tuple[ec.EllipticCurvePublicKey, ...]]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key, (key.public_key(),)
+
+
+def test_a_new_agency_is_not_held_to_the_floors_of_the_old_one(store: ListStore) -> None:
+    store.bind(KEYS)
+    store.install(signed(50), KEYS, NOW_US)
+    store.install(signed(7, list_id="sos"), KEYS, NOW_US)
+    store.accept_manifest(99, '"99"')
+    before = store.generation()
+    key, keys = another_agency()
+    assert store.bind(keys)
+    assert store.generation() != before
+    assert store.manifest() == (0, "")
+    assert store.installed() == {}
+    assert store.statuses(NOW_US) == ()
+    store.install(sign_list(document(version=1), key), keys, NOW_US)
+    assert [(item.list_id, item.version) for item in store.load(keys, NOW_US)] == [("leads", 1)]
+    with pytest.raises(RollbackRefused):
+        store.install(sign_list(document(version=0), key), keys, NOW_US)
+
+
+def test_floors_outlive_a_change_of_keys_that_shares_one(store: ListStore) -> None:
+    key, keys = another_agency()
+    for trusted in (KEYS, KEYS + keys, keys):
+        assert not store.bind(trusted)
+        if trusted is KEYS:
+            store.install(signed(50), KEYS, NOW_US)
+    with pytest.raises(RollbackRefused):
+        store.install(sign_list(document(version=49), key), keys, NOW_US)
+
+
+def test_floors_earned_before_any_binding_belong_to_the_keys_that_signed(store: ListStore) -> None:
+    store.install(signed(50), KEYS, NOW_US)
+    assert not store.bind(KEYS)
+    assert versions(store) == [("leads", 50)]
+    assert store.bind(another_agency()[1])
+    assert store.installed() == {}
+
+
+def test_reset_forgets_everything(store: ListStore, tmp_path: Path) -> None:
+    store.install(signed(5), KEYS, NOW_US)
+    before = store.generation()
+    store.reset()
+    assert list((tmp_path / "lists").glob("*.wlist")) == []
+    assert store.generation() != before
+    assert store.install(signed(1), KEYS, NOW_US).version == 1
+
+
+def test_the_generation_stands_still_while_the_lists_do(store: ListStore) -> None:
+    store.install(signed(3), KEYS, NOW_US)
+    before = store.generation()
+    store.accept_manifest(4, '"4"')
+    assert store.generation() == before
+
+
+def test_damage_of_the_state_loses_no_floor(store: ListStore, tmp_path: Path) -> None:
+    store.install(signed(5), KEYS, NOW_US)
+    (tmp_path / "lists" / "lists.state").write_bytes(b"x" * 50)
+    with pytest.raises(RollbackRefused):
+        store.install(signed(4), KEYS, NOW_US)
+    assert versions(store) == [("leads", 5)]
+    assert store.files() == {"leads"}
 
 
 def test_it_works_with_the_keyrings_own_box(tmp_path: Path) -> None:

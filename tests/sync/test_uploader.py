@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from storage.spool import Spool
 from sync.budget import BudgetLimits, DailyBudget, MeteredTransport, Purpose
-from sync.errors import AuthRejected, OverBudget
+from sync.errors import AuthRejected, OverBudget, ReplyTooLarge
 from sync.office_sim import OfficeSim
 from sync.uploader import Uploader, UploadSettings
 from sync.wire import Response
@@ -46,7 +46,8 @@ def test_hits_arrive_oldest_first_and_leave_the_spool(tmp_path: Path) -> None:
         ("l", 1, 0, 1),
         ("5", 1, 0, 0),
         ("b", 1, 0, 0),
-        ("4", 0, 1, 0),
+        ("4", 1, 0, 0),
+        ("g", 0, 1, 0),
         (".", 0, 0, 1),
     ],
 )
@@ -99,6 +100,77 @@ def test_an_item_that_the_office_chokes_on_does_not_hold_up_the_others(tmp_path:
     report = uploader(sim, waiting).step()
     assert (report.acknowledged, report.failed) == (2, 1)
     assert [item.id for item in waiting.pending()] == ["h0"]
+
+
+def test_what_the_office_cannot_take_is_tried_for_a_while_and_then_set_aside(tmp_path: Path) -> None:
+    sim, waiting, clock = office("4" * 30), spool(tmp_path, b"a"), Clock()
+    sender = uploader(sim, waiting, clock)
+    started, steps = clock.now_s, 0
+    while waiting.pending():
+        report = sender.step()
+        clock.now_s += max(report.wait_s, 0.25)
+        steps += 1
+        assert steps < 20_000
+    assert waiting.quarantined_count() == 1
+    assert len(sim.requests) == UploadSettings().doubtful_attempts
+    assert clock.now_s - started > 1800  # time enough for an office to be put right
+
+
+def test_an_item_in_doubt_does_not_slow_the_others(tmp_path: Path) -> None:
+    sim, waiting, clock = office("4"), spool(tmp_path, b"a", b"b"), Clock()
+    sender = uploader(sim, waiting, clock)
+    report = sender.step()
+    assert (report.acknowledged, report.failed, report.wait_s) == (1, 1, 0)
+    waiting.put("h9", b"c", kind="hit")
+    assert sender.step().acknowledged == 1
+    assert [item.id for item in waiting.pending()] == ["h0"]
+    clock.now_s += 2
+    assert sender.step().acknowledged == 1
+
+
+def test_items_that_are_refused_do_not_fill_the_batch(tmp_path: Path) -> None:
+    clock, settings = Clock(), UploadSettings(batch=2)
+    sim, waiting = office("4444"), spool(tmp_path, *[b"x"] * 5)
+    sender = Uploader(sim, waiting, settings=settings, rng=random.Random(1), monotonic=clock)
+    for _ in range(2):
+        clock.now_s += sender.step().wait_s
+    assert sender.step().acknowledged >= 1
+
+
+def test_fresh_items_pass_a_batch_of_tired_ones(tmp_path: Path) -> None:
+    settings = UploadSettings(batch=2)
+    sim, waiting = office(), spool(tmp_path, b"a", b"b", b"c")
+    for name in ("h0", "h1"):
+        for _ in range(settings.tired_attempts):
+            waiting.failed(name, "office error")
+    Uploader(sim, waiting, settings=settings, rng=random.Random(1), monotonic=Clock()).step()
+    assert sim.deliveries[0] == "h2"
+
+
+def test_an_answer_that_is_too_large_says_nothing_about_the_item(tmp_path: Path) -> None:
+    class Flooding(_Answers):
+        def post(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> Response:
+            raise ReplyTooLarge("the answer has more than 1 bytes")
+
+    waiting = spool(tmp_path, b"a")
+    Uploader(Flooding(Response(200)), waiting, monotonic=Clock()).step()
+    assert (len(waiting.pending()), waiting.quarantined_count()) == (1, 0)
+
+
+def test_a_contact_ends_a_wait_but_not_one_that_the_office_asked_for(tmp_path: Path) -> None:
+    sim, waiting, clock = office("rr"), spool(tmp_path, b"a"), Clock()
+    sender = uploader(sim, waiting, clock)
+    sender.step()
+    sender.backoff.wake()
+    assert sender.step().wait_s > 0  # tried again at once, and failed
+    sender.backoff.wake()
+    assert sender.step().acknowledged == 1
+    sim.faults = "bb"
+    waiting.put("h8", b"x", kind="hit")
+    waiting.put("h9", b"x", kind="hit")
+    sender.step()
+    sender.backoff.wake()
+    assert sender.step().wait_s >= 7
 
 
 def test_a_tired_item_goes_behind_fresh_ones(tmp_path: Path) -> None:

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The infrared lamp: its interlock in real time, dark on close and at every kind of end of its process."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from drivers.illuminator import PWM_LIMIT, SWITCH_LIMIT
+from drivers.ports import Illuminator
+from drivers.registry import open_gpio, open_illuminator
+from drivers.sim.world import lamp_line
+
+from .conftest import BURN_WORLD, OpenCamera, part
+from .rig import IlluminatorPart, Rig
+from .wait import wait_for
+from .wire import READY
+
+MARGIN_S = 3.0  # the interlock's timer on a busy machine
+END_S = 20.0  # a process starts and ends within
+DARK_WITHIN_S = 1.0
+CHILD = """
+import json, sys, threading
+from drivers.registry import open_illuminator
+lamp = open_illuminator(sys.argv[1], json.loads(sys.argv[2]))
+lamp.set_power(1.0)
+print("ready", flush=True)
+threading.Event().wait()
+"""
+
+
+def _lit_s(part: IlluminatorPart) -> float:
+    switched = part.options.get("kind") == "switch"
+    return (SWITCH_LIMIT if switched else PWM_LIMIT).burst_s
+
+
+def test_full_power_and_dark(lamp: Illuminator) -> None:
+    lamp.set_power(1.0)
+    assert lamp.state().power == 1.0
+    lamp.off()
+    assert lamp.state().power == 0.0
+
+
+def test_the_interlock_cuts_back_by_itself(
+    rig: Rig, burning_lamp: tuple[Illuminator, float] | None, request: pytest.FixtureRequest
+) -> None:
+    """Half a minute at full power in real time; the simulated lamp burns since the session's start."""
+    chosen = part(rig.illuminator, "illuminator")
+    if _lit_s(chosen) > PWM_LIMIT.burst_s:
+        pytest.skip("a switched lamp's burst lasts ten minutes: too long for this suite")
+    if burning_lamp is None:
+        burning_lamp = request.getfixturevalue("lamp"), time.monotonic()
+        burning_lamp[0].set_power(1.0)
+    lamp, since_s = burning_lamp
+    left_s = since_s + _lit_s(chosen) + MARGIN_S - time.monotonic()
+    assert wait_for(lambda: lamp.state().limited, max(0.0, left_s), poll_s=0.1)
+    assert lamp.state().requested == 1.0
+    assert lamp.state().power <= PWM_LIMIT.sustained
+    if chosen.simulated:
+        assert lamp_line(BURN_WORLD).power == lamp.state().power  # the wire, not the book-keeping
+    lamp.off()
+    lamp.set_power(1.0)
+    assert lamp.state().power <= PWM_LIMIT.sustained  # switching it off and on buys no second burst
+
+
+def test_close_is_dark_and_final(rig: Rig) -> None:
+    chosen = part(rig.illuminator, "illuminator")
+    lamp = open_illuminator(chosen.name, chosen.options)
+    lamp.set_power(1.0)
+    lamp.close()
+    lamp.set_power(1.0)
+    assert lamp.state().power == 0.0
+
+
+def test_the_camera_sees_the_lamp(
+    rig: Rig, lamp: Illuminator, open_camera: OpenCamera, person: Callable[[str], None]
+) -> None:
+    night: dict[str, Any] = {"day_seconds": 0} if part(rig.camera, "camera").simulated else {}
+    if not night:
+        person("darken the scene before the camera (a box over both), within 20 s")
+        time.sleep(20.0)
+    camera = open_camera("", **night)
+    light = []
+    for power in (0.0, 1.0):
+        lamp.set_power(power)
+        frames = [camera.capture(5.0) for _ in range(6)]
+        assert frames[-1] is not None
+        light.append(float(frames[-1].pixels.mean()))
+        if night:
+            assert frames[-1].ir == (power > 0.0)
+    assert light[1] > light[0] + 3.0
+
+
+def _levels(how: str, ending: int | None = None) -> tuple[list[float], int]:
+    """The levels on the wire of a process that lit the lamp and ended so; its exit code."""
+    command = [sys.executable, "-m", "hw_tests.wire", how]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert child.stdout is not None
+    with child:
+        lines: list[bytes] = []
+        for line in child.stdout:  # ends when the last holder of the wire lets go
+            lines.append(line)
+            if line == READY and ending is not None:
+                child.send_signal(ending)
+        code = child.wait(END_S)
+    return [float(line) for line in lines if line != READY], code
+
+
+@pytest.mark.parametrize("how", ["return", "exit", "raise"])
+def test_dark_when_the_process_ends_by_itself(how: str) -> None:
+    levels, _ = _levels(how)
+    assert max(levels) == 1.0
+    assert levels[-1] == 0.0
+
+
+def test_dark_when_a_service_is_asked_to_end() -> None:
+    levels, code = _levels("sigterm", signal.SIGTERM)
+    assert max(levels) == 1.0
+    assert levels[-1] == 0.0
+    assert code == 0
+
+
+def test_a_killed_process_lets_go_of_the_pin_without_a_last_word() -> None:
+    """kill -9: nothing can drive the pin low, so the pull-down must; nothing of ours keeps it high either."""
+    levels, code = _levels("wait", signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    assert levels[-1] == 1.0
+
+
+@contextmanager
+def _lit(chosen: IlluminatorPart) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-c", CHILD, chosen.name, json.dumps(chosen.options)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE)
+    with child:
+        try:
+            assert child.stdout is not None
+            assert child.stdout.readline() == READY
+            yield child
+        finally:
+            child.kill()
+
+
+def test_a_killed_process_leaves_the_real_pin_low(rig: Rig) -> None:
+    chosen = part(rig.illuminator, "illuminator")
+    if chosen.sense_pin is None:
+        pytest.skip("needs a `sense_pin`: only iron can show what a pin does that nobody drives")
+    pin, lit = chosen.sense_pin, chosen.options.get("active_high", True)
+    gpio = open_gpio("gpiozero", {"pull_up": False})
+    try:
+        with _lit(chosen) as child:
+            assert gpio.read(pin) == lit
+            child.kill()
+            child.wait(END_S)
+            assert wait_for(lambda: gpio.read(pin) != lit, DARK_WITHIN_S)
+    finally:
+        gpio.close()
