@@ -14,7 +14,10 @@ from storage.errors import StorageError
 
 
 class AuditUnavailable(OfficeError):
-    """The audit log cannot be written, so the action was not done: check the disk and `audit verify`."""
+    """The audit log cannot be written: check the disk and `audit verify`.
+
+    Every action is recorded before it is done, so one whose intention could not be recorded was not done.
+    """
 
     exit_code = 4
 

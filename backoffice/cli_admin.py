@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands: init, serve, keys, users, audit, devices."""
+"""Commands: init, serve, keys, users, audit."""
 
 from __future__ import annotations
 
@@ -11,19 +11,17 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backoffice import devices, keys, lists
+from backoffice import keys, lists
 from backoffice.acting import acting
 from backoffice.console import say, say_json, table, warn
 from backoffice.errors import BadRequest
 from backoffice.office import Office, create, day_of, now_us
-from backoffice.pages.views import when
 from backoffice.people import Action, Role
 from backoffice.server import OfficeServer, Ports, wait_for_signal
 from backoffice.settings import Settings
 from storage.atomic import write_atomic
 from storage.audit import AuditReport, Checkpoint, verify_audit
-from sync.certificates import MAX_CSR_BYTES, load_public_key, spoken
-from sync.enrolment import Placement, Position
+from sync.certificates import load_public_key, spoken
 from sync.schema import canonical_json
 
 if TYPE_CHECKING:
@@ -34,7 +32,6 @@ def add_commands(commands: Commands) -> None:
     """Register the commands of this module."""
     _add_init(commands)
     _add_serve(commands)
-    _add_devices(commands)
     group = commands.add_parser("keys", help="the office's keys").add_subparsers(
         required=True, metavar="WHAT"
     )
@@ -133,97 +130,6 @@ def _keys_list(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _add_devices(commands: Commands) -> None:
-    group = commands.add_parser("devices", help="enrol, list, revoke").add_subparsers(
-        required=True, metavar="WHAT"
-    )
-    enrol = group.add_parser("enrol", help="issue a certificate and a signed bundle for a device's request")
-    enrol.add_argument("--csr", type=Path, required=True, help="the device's certificate request (PEM)")
-    enrol.add_argument("--out", type=Path, required=True, help="where to write the bundle")
-    enrol.add_argument("--device-id", help="refuse the request unless it is for this id")
-    enrol.add_argument("--office-url", help="where the device reaches the office (default: as running)")
-    enrol.add_argument("--camera", default="camera-1", help="what the camera is called")
-    enrol.add_argument("--mobile", action="store_true", help="the unit moves; no fixed position")
-    enrol.add_argument("--position", type=float, nargs=2, metavar=("LAT", "LON"), help="surveyed position")
-    _json_flag(enrol)
-    enrol.set_defaults(run=_enrol)
-    listing = group.add_parser("list", help="every device")
-    _json_flag(listing)
-    listing.set_defaults(run=_devices_list)
-    revoke = group.add_parser("revoke", help="refuse a device from now on")
-    revoke.add_argument("device_id")
-    revoke.add_argument("--reason", required=True)
-    revoke.set_defaults(run=_revoke)
-    push = group.add_parser("request", help="ask a device to push a segment with its next heartbeat")
-    push.add_argument("device_id")
-    push.add_argument("segment_id")
-    push.set_defaults(run=_request)
-
-
-def _enrol(arguments: argparse.Namespace) -> int:
-    with acting(arguments, Action.ENROL) as actor:
-        url = arguments.office_url or actor.office.device_url()
-        how = devices.Enrolment(url, arguments.device_id, _placement(arguments))
-        with arguments.csr.open("rb") as file:
-            csr = file.read(MAX_CSR_BYTES + 1)
-        device_id, bundle = devices.enrol(actor.office, csr, how)
-        actor.record("device_enrolled", device=device_id, office_url=url)
-        write_atomic(arguments.out, bundle)
-    if arguments.json:
-        say_json({"device": device_id, "bundle": str(arguments.out), "office_url": url})
-    else:
-        say(f"{device_id}: bundle written to {arguments.out}; install it on the device within 30 days")
-    return 0
-
-
-def _placement(arguments: argparse.Namespace) -> Placement:
-    try:
-        position = None
-        if arguments.position:
-            position = Position(lat=arguments.position[0], lon=arguments.position[1], source="survey")
-        return Placement(
-            deployment="mobile" if arguments.mobile else "fixed", camera=arguments.camera, position=position
-        )
-    except ValueError as error:
-        raise BadRequest("the placement is out of bounds: camera a-z 0-9 -, latitude, longitude") from error
-
-
-def _devices_list(arguments: argparse.Namespace) -> int:
-    with acting(arguments, Action.DEVICES) as actor:
-        found = devices.all_devices(actor.office)
-    if arguments.json:
-        for device in found:
-            say_json(dataclasses.asdict(device))
-        return 0
-    rows = [
-        (
-            device.device_id,
-            "revoked" if device.revoked_us else "enrolled",
-            when(device.heartbeat_us) if device.heartbeat_us else "never",
-            device.pull_url or "",
-        )
-        for device in found
-    ]
-    table(("DEVICE", "STATE", "LAST HEARTBEAT", "PULLED FROM"), rows)
-    return 0
-
-
-def _revoke(arguments: argparse.Namespace) -> int:
-    with acting(arguments, Action.ENROL) as actor:
-        devices.revoke(actor.office, arguments.device_id, arguments.reason)
-        actor.record("device_revoked", device=arguments.device_id, reason=arguments.reason)
-    say(f"{arguments.device_id}: revoked")
-    return 0
-
-
-def _request(arguments: argparse.Namespace) -> int:
-    with acting(arguments, Action.PULL) as actor:
-        devices.request_segment(actor.office, arguments.device_id, arguments.segment_id)
-        actor.record("segment_requested", device=arguments.device_id, segment=arguments.segment_id)
-    say(f"{arguments.device_id}: asked for {arguments.segment_id}")
-    return 0
-
-
 def _add_users(commands: Commands) -> None:
     group = commands.add_parser("users", help="people, roles, training").add_subparsers(
         required=True, metavar="WHAT"
@@ -250,8 +156,10 @@ def _users_add(arguments: argparse.Namespace) -> int:
     with acting(arguments, Action.USERS) as actor:
         now = actor.office.clock()
         trained = arguments.trained_on or day_of(now)
+        person = {"name": arguments.name, "role": arguments.role, "trained_on": trained.isoformat()}
+        actor.record("user_add", **person)
         password = actor.office.people.add(arguments.name, Role(arguments.role), trained, now)
-        actor.record("user_added", name=arguments.name, role=arguments.role, trained_on=trained.isoformat())
+        actor.record("user_added", **person)
     if arguments.json:
         say_json({"name": arguments.name, "role": arguments.role, "password": password})
     else:
@@ -273,6 +181,7 @@ def _users_list(arguments: argparse.Namespace) -> int:
 
 def _users_trained(arguments: argparse.Namespace) -> int:
     with acting(arguments, Action.USERS) as actor:
+        actor.record("user_train", name=arguments.name, trained_on=arguments.on.isoformat())
         actor.office.people.retrain(arguments.name, arguments.on)
         actor.record("user_trained", name=arguments.name, trained_on=arguments.on.isoformat())
     say(f"{arguments.name}: trained on {arguments.on}")
@@ -281,6 +190,7 @@ def _users_trained(arguments: argparse.Namespace) -> int:
 
 def _users_reset(arguments: argparse.Namespace) -> int:
     with acting(arguments, Action.USERS) as actor:
+        actor.record("password_reset_asked", name=arguments.name)
         password = actor.office.people.reset_password(arguments.name)
         actor.record("password_reset", name=arguments.name)
     say(f"{arguments.name}: one-time password: {password}")

@@ -34,7 +34,7 @@ def add_commands(commands: Commands) -> None:
     add.add_argument("--title", default="", help="what people call the list")
     _json_flag(add)
     add.set_defaults(run=_add)
-    manual = group.add_parser("manual", help="enter one plate by hand, and publish")
+    manual = group.add_parser("manual", help="enter one plate by hand, and publish the manual list")
     manual.add_argument("--plate", required=True, help="? stands for one character, * for any number")
     manual.add_argument("--reason", required=True)
     manual.add_argument("--expires", required=True, help="30m, 12h, 7d, or YYYY-MM-DDTHH:MM (UTC)")
@@ -60,6 +60,7 @@ def _add(arguments: argparse.Namespace) -> int:
     with acting(arguments, Action.LISTS) as actor:
         as_of_us = min(int(arguments.file.stat().st_mtime * 1e6), actor.office.clock())
         feed = lists.Feed(arguments.list_id, arguments.layout, data, mapping, arguments.title, as_of_us)
+        actor.record("list_add", list=feed.list_id, layout=feed.layout, bytes=len(data))
         parsed = lists.add_feed(actor.office, feed)
         actor.record(
             "list_added",
@@ -92,9 +93,10 @@ def _manual(arguments: argparse.Namespace) -> int:
         manual = lists.Manual(
             arguments.plate, arguments.reason, expires, arguments.state, Category(arguments.category)
         )
+        actor.record("manual_entry", plate=manual.plate, reason=manual.reason, expires_us=expires)
         entry = lists.add_manual(actor.office, manual)
-        actor.record("manual_entry", plate=entry.plate, reason=entry.reason, expires_us=expires)
-        found = lists.publish(actor.office)
+        found = lists.publish_manual(actor.office)
+        actor.record("manual_entry_published", entry=entry.entry_id)
     version = next(item.version for item in found if item.list_id == lists.MANUAL_LIST)
     if arguments.json:
         say_json(
@@ -107,6 +109,7 @@ def _manual(arguments: argparse.Namespace) -> int:
 
 def _publish(arguments: argparse.Namespace) -> int:
     with acting(arguments, Action.LISTS) as actor:
+        actor.record("lists_publish")
         found = lists.publish(actor.office)
         actor.record("lists_published", lists={item.list_id: item.version for item in found})
     _show(found, as_json=arguments.json)

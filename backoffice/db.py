@@ -59,12 +59,15 @@ hits = Table(
     Column("reason", String(32)),
     Column("note", Text),
     Column("deleted_us", BigInteger),
+    Column("supersedes", String(64), index=True),  # the early hit that this one takes back
+    Column("superseded_by", String(64)),
 )
-receipts = Table(
-    "receipts",
+deletion_receipts = Table(
+    "deletion_receipts",
     metadata,
+    Column("device_id", String(64), primary_key=True),
     Column("receipt_id", String(64), primary_key=True),
-    Column("device_id", String(64), nullable=False),
+    Column("n", BigInteger, nullable=False),
     Column("received_us", BigInteger, nullable=False),
     Column("body", Text, nullable=False),
 )

@@ -4,14 +4,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
 
 import structlog
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from backoffice import devices, lists
-from backoffice.errors import BadRequest, Conflict, HitUnreadable, NotFound, OfficeError, Refused
+from backoffice import devices, lists, receipts
+from backoffice.errors import (
+    BadRequest,
+    Conflict,
+    HitUnreadable,
+    NotFound,
+    OfficeError,
+    ReceiptRefused,
+    Refused,
+)
 from backoffice.hits import HitStore
 from backoffice.limits import LIMITS
 from backoffice.office import Office
@@ -29,7 +36,8 @@ class Unwanted(OfficeError):
     """A segment that nobody asked for is not taken: it would let a device fill the office's disk."""
 
 
-# a conflict must not look like "already had it", which would let the device forget what we did not take
+# Anything else is the office's own trouble, such as a hit that its key does not open: 503, come again.
+# A conflict must not look like "already had it", which would let the device forget what we did not take
 STATUS: tuple[tuple[type[OfficeError], int], ...] = (
     (Refused, 403),
     (BadRequest, 400),
@@ -37,6 +45,7 @@ STATUS: tuple[tuple[type[OfficeError], int], ...] = (
     (HitUnreadable, 422),
     (Conflict, 422),
     (Unwanted, 422),
+    (ReceiptRefused, 422),
 )
 
 
@@ -111,13 +120,7 @@ class _Routes:
 
     def post_receipts(self) -> tuple[Response, int]:
         receipt_id = _item_id()
-        body = _body(LIMITS.document_bytes)
-        try:
-            text = body.decode()
-            json.loads(text)
-        except ValueError as error:
-            raise BadRequest("a receipt is JSON") from error
-        new = devices.record_receipt(self._office, g.device_id, receipt_id, text)
+        new = receipts.record(self._office, g.device_id, receipt_id, _body(LIMITS.receipt_bytes))
         return _acknowledged(receipt_id, new=new)
 
 

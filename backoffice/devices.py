@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from sqlalchemy import RowMapping, delete, select, update
 
 from backoffice import ca, keys
-from backoffice.db import devices, insert_once, pull_requests, receipts
+from backoffice.db import devices, insert_once, pull_requests
 from backoffice.errors import BadRequest, Conflict, NotFound, Refused
 from backoffice.office import Office
 from backoffice.tls import Peer
@@ -186,17 +186,6 @@ def segment_arrived(office: Office, device_id: str, segment_id: str) -> None:
     mine = (pull_requests.c.device_id == device_id) & (pull_requests.c.segment_id == segment_id)
     with office.engine.begin() as connection:
         connection.execute(delete(pull_requests).where(mine))
-
-
-def record_receipt(office: Office, device_id: str, receipt_id: str, body: str) -> bool:
-    """Keep a deletion receipt once; True when it is new."""
-    row = {
-        "receipt_id": receipt_id,
-        "device_id": device_id,
-        "received_us": office.clock(),
-        "body": body,
-    }
-    return insert_once(office.engine, receipts, row)
 
 
 def _device(row: RowMapping) -> Device:

@@ -44,7 +44,17 @@ class Conflict(OfficeError):
 
 
 class HitUnreadable(OfficeError):
-    """A hit cannot be opened or contradicts its sender; it was not stored."""
+    """A hit contradicts itself or its sender; it was not stored, and never will be."""
+
+
+class HitNotOpenable(OfficeError):
+    """The office itself lacks what opens this hit: load the hits key, or update this software. It was not stored."""
+
+    permanent = False
+
+
+class ReceiptRefused(OfficeError):
+    """A deletion receipt is malformed, not signed by its device, or another one has its id; it was not stored."""
 
 
 class DeviceUnreachable(OfficeError):

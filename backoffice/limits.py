@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from storage.receipts import MAX_RECEIPT_BYTES
 from sync.limits import MAX_DOCUMENT_BYTES, MAX_HIT_BYTES, WireLimits
 
 SEAL_OVERHEAD_BYTES = 8 * 1024  # the envelope around a hit: one wrapped key for each recipient, a tag
@@ -15,7 +16,8 @@ class OfficeLimits:
     """Bounds of the device port and of the pages."""
 
     hit_bytes: int = MAX_HIT_BYTES + SEAL_OVERHEAD_BYTES  # bytes, POST /v1/hits
-    document_bytes: int = MAX_DOCUMENT_BYTES  # bytes, heartbeats and receipts
+    document_bytes: int = MAX_DOCUMENT_BYTES  # bytes, heartbeats
+    receipt_bytes: int = MAX_RECEIPT_BYTES  # bytes, one deletion receipt
     chunk_bytes: int = WireLimits().chunk_bytes  # bytes, one PUT of a segment
     segment_bytes: int = 1024 * 1024 * 1024  # bytes, one whole segment
     form_bytes: int = 16 * 1024  # bytes, a form of the pages

@@ -156,14 +156,37 @@ def _append_manual(folder: Path, entry: ListEntry, now: int) -> None:
 
 def publish(office: Office) -> list[PublishedList]:
     """Sign a new version of every list with a draft, then the manifest that names them all."""
+    drafts = sorted(path.parent for path in office.layout.lists.glob("*/draft.json"))
+    return _publish(office, drafts, keep=False)
+
+
+def publish_manual(office: Office) -> list[PublishedList]:
+    """Sign the manual list alone; the others stay as they were published, whatever their drafts hold."""
+    return _publish(office, [_folder(office, MANUAL_LIST)], keep=True)
+
+
+def _publish(office: Office, folders: list[Path], *, keep: bool) -> list[PublishedList]:
+    """`keep`: the manifest goes on naming what it names now; else it names `folders` alone."""
     key = keys.load_purpose_key(office.layout, keys.LISTS)
     with locked(office.layout.lists / "lock", PUBLISH_WAIT_S) as free:
         if not free:
             raise BadRequest("another publish is running: try again when it is done")
-        drafts = sorted(path.parent for path in office.layout.lists.glob("*/draft.json"))
-        signed = [_publish_one(office, folder, key) for folder in drafts]
-        _publish_manifest(office, signed, key)
+        fresh = {folder.name for folder in folders}
+        named = _manifest_names(office, key.public_key()) - fresh if keep else set()
+        kept = [_as_published(office, item, key) for item in published(office) if item.list_id in named]
+        signed = [_publish_one(office, folder, key) for folder in folders]
+        _publish_manifest(office, sorted([*kept, *signed], key=lambda item: item.list_id), key)
     return published(office)
+
+
+def _as_published(office: Office, item: PublishedList, key: ec.EllipticCurvePrivateKey) -> HotList:
+    path = _folder(office, item.list_id, make=False) / f"v{item.version}.signed"
+    try:
+        return verify_list(path.read_bytes(), (key.public_key(),), floor_version=item.version, now_us=0)
+    except (OSError, ListError) as error:
+        raise BadRequest(
+            f"{item.list_id}: its published version is damaged: publish all lists again"
+        ) from error
 
 
 def published(office: Office) -> list[PublishedList]:
@@ -261,11 +284,21 @@ def _publish_manifest(office: Office, signed: list[HotList], key: ec.EllipticCur
 
 
 def _manifest_version(office: Office, public: ec.EllipticCurvePublicKey) -> int:
+    held = _manifest(office, public)
+    return held.version if held else 0
+
+
+def _manifest_names(office: Office, public: ec.EllipticCurvePublicKey) -> set[str]:
+    held = _manifest(office, public)
+    return {item.list_id for item in held.lists} if held else set()
+
+
+def _manifest(office: Office, public: ec.EllipticCurvePublicKey) -> ListManifest | None:
     try:
         data, _ = manifest(office)
-        return verify_manifest(data, (public,), floor_version=0, now_us=0).version
+        return verify_manifest(data, (public,), floor_version=0, now_us=0)
     except NotFound:
-        return 0
+        return None
     except ListError as error:
         raise BadRequest("manifest.signed is damaged: restore it from the backup") from error
 

@@ -133,17 +133,27 @@ class People:
         self._set(name, trained_on=trained_on.isoformat())
 
     def set_password(self, name: str, password: str) -> None:
-        """Replace the password, end older sessions; BadRequest when it is too short or long."""
-        row = self._row(name)
-        self._set(name, password=_hash(password), one_time=False, session_epoch=row["session_epoch"] + 1)
+        """Replace the password, end older sessions; BadRequest when it is too short, too long or the present one."""
+        row, chosen = self._row(name), _hash(password)
+        if check_password_hash(row["password"], password):
+            raise BadRequest("choose a password other than the present one")
+        self._set(name, password=chosen, one_time=False, session_epoch=users.c.session_epoch + 1)
+
+    def end_sessions(self, name: str) -> None:
+        """End every login of this person."""
+        self._set(name, session_epoch=users.c.session_epoch + 1)
 
     def reset_password(self, name: str) -> str:
         """A new one-time password; ends older sessions and a lockout."""
-        row = self._row(name)
+        self._row(name)
         chosen = secrets.token_urlsafe(12)
-        epoch = row["session_epoch"] + 1
         self._set(
-            name, password=_hash(chosen), one_time=True, session_epoch=epoch, failures=0, locked_until_us=0
+            name,
+            password=_hash(chosen),
+            one_time=True,
+            session_epoch=users.c.session_epoch + 1,
+            failures=0,
+            locked_until_us=0,
         )
         return chosen
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, and_, or_, select, update
 
 from backoffice.db import hits
 from backoffice.office import Office
@@ -60,10 +60,21 @@ def plan(office: Office) -> DeletionPlan:
     held = [path for _, path in SegmentFolder(office.layout.segments).all()]
     parts = office.layout.segments.glob(f"*/*{PART_SUFFIX}")
     files = [path for path in (*held, *parts) if _epoch(path) <= last_epoch]
-    old = select(hits.c.hit_id, hits.c.blob).where(hits.c.raised_us < limit_us, hits.c.deleted_us.is_(None))
+    old = select(hits.c.hit_id, hits.c.blob).where(_is_past(office, limit_us), hits.c.deleted_us.is_(None))
     with office.engine.connect() as connection:
         found = [(str(hit_id), str(blob)) for hit_id, blob in connection.execute(old)]
     return DeletionPlan(shares, files, found, _strays(office, limit_us))
+
+
+def _is_past(office: Office, limit_us: int) -> ColumnElement[bool]:
+    """A hit goes by when it was raised or when it came, whichever is earlier: a clock ahead keeps nothing for ever.
+
+    A hit that would have been past its retention when it came was raised by a clock that was never set: then the
+    time of its arrival alone counts, or an officer would never see it.
+    """
+    keep_us = office.settings.retention_seconds * 1_000_000
+    plausible = hits.c.raised_us >= hits.c.received_us - keep_us
+    return or_(hits.c.received_us < limit_us, and_(hits.c.raised_us < limit_us, plausible))
 
 
 def _strays(office: Office, limit_us: int) -> list[Path]:

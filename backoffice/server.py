@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Both ports in one process: the device port (mutual TLS) and the pages (HTTP on the loopback)."""
+"""One process: the device port (mutual TLS), the pages (HTTP on the loopback), the daily retention."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import structlog
 from cheroot.wsgi import Server
 
 from backoffice import keys
+from backoffice.daily import DailyRetention
 from backoffice.device_api import create_device_app
 from backoffice.hits import HitStore
 from backoffice.limits import LIMITS
@@ -49,6 +50,7 @@ class OfficeServer:
         pages = create_pages(office, hits)
         self._pages = plain_server(LOOPBACK, ports.page_port, pages, LIMITS.form_bytes)
         self._threads: list[threading.Thread] = []
+        self._retention = DailyRetention(office)
 
     def start(self) -> dict[str, str]:
         """Listen on both ports; returns their addresses and writes them beside the data."""
@@ -72,10 +74,12 @@ class OfficeServer:
             "page_url": f"http://{LOOPBACK}:{self._pages.bind_addr[1]}",
         }
         write_atomic(self._office.layout.serving, canonical_json(urls))
+        self._retention.start()
         return urls
 
     def stop(self) -> None:
         """Finish what is being answered, then close both ports."""
+        self._retention.stop()
         for server in (self._device, self._pages):
             server.stop()
         for thread in self._threads:

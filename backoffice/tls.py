@@ -8,6 +8,7 @@ key, because WSGI spells every header `HTTP_...`.
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -94,9 +95,19 @@ class _TlsConnection(HTTPConnection):
         return bool(super().communicate())  # type: ignore[no-untyped-call]
 
 
+class _Server(Server):
+    """Leaves a port that can be taken again at once, also one that the system chose."""
+
+    def bind(self, family: int, type: int, proto: int = 0) -> Any:  # noqa: A002 - cheroot's name
+        sock = super().bind(family, type, proto)
+        # after the bind, so that port 0 never lands on somebody else's port; connections inherit it
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return sock
+
+
 def plain_server(bind: str, port: int, app: Callable[..., Any], max_body: int) -> Server:
     """A bounded HTTP server (the pages, on the loopback)."""
-    server = Server(
+    server = _Server(
         (bind, port), app, numthreads=LIMITS.threads, max=LIMITS.max_threads, server_name="wayside"
     )
     server.timeout = LIMITS.connection_timeout_s

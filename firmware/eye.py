@@ -206,7 +206,7 @@ class Eye:
         self._tap.send("rates", **self.rates())
 
     def dropped(self) -> dict[str, int]:
-        """Frames that nobody looked at, for the ledger."""
+        """What had to be given up, for the ledger."""
         return {
             "frames dropped: by the camera": self.camera_dropped,
             "frames dropped: queue full": self._queue.dropped,
@@ -229,4 +229,5 @@ class Eye:
             "reads": self._reader.reads,
             "sealed": self._vault.sealed,
             "records_lost": self._vault.lost,
+            "pictures_given_up": self._vault.images_given_up,
         }

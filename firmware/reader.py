@@ -128,6 +128,8 @@ class Reader:
         sure = _why_unread(voted) is None and voted.confidence >= EARLY_CONFIDENCE
         if not sure or voted.frames_agreed < EARLY_FRAMES or voted.text == here.early_text:
             return
+        if self._told_elsewhere(voted.text, here):
+            return
         here.early_text = voted.text
         WITHHELD.add(voted.text)
         now_us = self._clock.now_us()
@@ -148,7 +150,7 @@ class Reader:
             self._alerts.withdraw(here.early, None, ())
             return
         WITHHELD.add(voted.text)
-        if self._repeats(voted.text, here.sight):
+        if self._repeats(voted.text, here.sight) or self._told_elsewhere(voted.text, here):
             self._note_read(voted.text, here.sight)
             self._count("repeated: same pass", here.sight.captured_us)
             return
@@ -174,6 +176,11 @@ class Reader:
         """Whether the same text was read moments ago: a track that was cut in two is one vehicle pass."""
         before = self._last_read_us.get((sight.source, fold(text)))
         return before is not None and abs(sight.captured_us - before) <= self._settings.repeat_s * US_PER_S
+
+    def _told_elsewhere(self, text: str, here: Pass) -> bool:
+        """Whether another track in sight is sure of the same text: two boxes on one plate are one vehicle."""
+        others = (p for p in self._passes.values() if p is not here and p.sight.source == here.sight.source)
+        return any(fold(p.early_text) == fold(text) for p in others)
 
     def _note_read(self, text: str, sight: Sight) -> None:
         key = (sight.source, fold(text))

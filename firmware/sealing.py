@@ -18,7 +18,7 @@ from typing import Protocol
 import structlog
 
 from storage.believed_time import TimeEvidence
-from storage.errors import WriteFailedError
+from storage.errors import LowSpaceError, WriteFailedError
 from storage.seal import seal
 from storage.types import Recipient, SealedRecordRef, SegmentKind
 from sync.schema import HIT_INFO, HitRecord, ImageKind, ImageRecord, ReadRecord, RecordRef
@@ -87,6 +87,7 @@ class Vault:
         self._waiting: list[Acknowledged] = []
         self.sealed = 0
         self.lost = 0
+        self.images_given_up = 0
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -102,11 +103,15 @@ class Vault:
                 raise
 
     def keep_images(self, images: Sequence[ImageRecord], at_us: int) -> dict[ImageKind, RecordRef]:
-        """Appends pictures; returns where each lies."""
+        """Appends pictures and says where each lies; on a nearly full disk they give way, and are counted."""
         refs: dict[ImageKind, RecordRef] = {}
         with self._writing():
             for image in images:
-                ref = self._append(SegmentKind.IMAGES, image.encode(), at_us)
+                try:
+                    ref = self._append(SegmentKind.IMAGES, image.encode(), at_us)
+                except LowSpaceError:
+                    self.images_given_up += 1
+                    continue
                 refs[image.kind] = RecordRef(segment=ref.segment, index=ref.index)
         return refs
 

@@ -36,6 +36,7 @@ from inference.pipeline import Pipeline
 from inference.tracker import Tracker
 from provisioning.agent import ProvisionAgent
 from provisioning.commands import Hooks
+from provisioning.handover import forget_agency
 from provisioning.identity import BUNDLE_FILE, Identity
 from provisioning.selftest import CheckFailed, SelfTests, identity_check
 from storage.audit import AuditLog
@@ -162,8 +163,9 @@ class EyeParts:
             device_id=who.identity.device_id,
             boot_id=self.boot_id,
         )
-        receipts = Spool.open(self.layout.receipts_spool)
-        retention = Retention(
+        receipts = Spool.open(self.layout.receipts_spool, now_us=self.clock.now_us)
+        hits = Spool.open(self.layout.hits_spool, now_us=self.clock.now_us)
+        self.retention = Retention(
             self.layout.store,
             self.layout.retention,
             keyring=self.keyring,
@@ -173,8 +175,9 @@ class EyeParts:
             audit=audit,
             store=store,
             deliver=lambda receipt: receipts.put(receipt.body.hash[:32], receipt.encode(), kind="receipt"),
+            expire=hits.expire,
         )
-        return Vault(store, Spool.open(self.layout.hits_spool), retention, who.recipients("hits"))
+        return Vault(store, hits, self.retention, who.recipients("hits"))
 
     def _watch(self, who: Enrolled) -> Watch:
         lists = ListStore(self.layout.lists, self.keyring.box(LIST_BOX))
@@ -276,6 +279,8 @@ class EyeParts:
             "oldest_epoch": _hour(min(epochs)) if epochs else "none",
             "root_of_trust": f"{self.keyring.root.name}{' (best effort)' if self.keyring.root.best_effort else ''}",
             "retention_days": round(self.policy.seconds / 86_400, 2),
+            "outbox_expired": self.retention.expired_items,
+            "time_disputed": self.retention.disputed,
             "time_us": evidence.now_us,
             "time_uncertainty_us": evidence.uncertainty_us,
             "time_sources": list(evidence.sources),
@@ -298,7 +303,12 @@ def provision_parts(config: DeviceConfig) -> tuple[ProvisionAgent, Callable[[], 
     selftests.register("identity", identity_check(layout.identity))
     for service in ("eye", "sync"):
         selftests.register(service, _answers(layout, service))
-    hooks = Hooks(now_us=clock.now_us, facts=lambda: _facts(layout), version=metadata.version("wayside"))
+    hooks = Hooks(
+        now_us=clock.now_us,
+        facts=lambda: _facts(layout),
+        on_reset=lambda: _forget(layout),
+        version=metadata.version("wayside"),
+    )
     agent = ProvisionAgent(
         config.provision.port, layout.identity, selftests=selftests, hooks=hooks, on_alive=watchdog.feed
     )
@@ -324,6 +334,13 @@ def _answers(layout: DataLayout, service: str) -> Callable[[], str]:
         return f"{service} answers"
 
     return check
+
+
+def _forget(layout: DataLayout) -> None:
+    """Destroys what belongs to the agency that the device leaves; the eye and sync then start anew by themselves."""
+    keyring = open_keyring(layout, read_only=False)
+    audit = AuditLog.open(layout.audit, None)
+    forget_agency(layout, keyring, ListStore(layout.lists, keyring.box(LIST_BOX)), audit)
 
 
 def _facts(layout: DataLayout) -> dict[str, object]:

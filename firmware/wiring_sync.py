@@ -58,8 +58,8 @@ class SyncParts:
         self.clock = DeviceClock(self.layout.root / "clock.json")
         self.keyring = open_keyring(self.layout, read_only=True)
         self.audit = AuditLog.open(self.layout.audit, who.identity.key)
-        self.hits = Spool.open(self.layout.hits_spool)
-        self.receipts = Spool.open(self.layout.receipts_spool)
+        self.hits = Spool.open(self.layout.hits_spool, now_us=self.clock.now_us)
+        self.receipts = Spool.open(self.layout.receipts_spool, now_us=self.clock.now_us)
         self._policy = retention_policy(who.bundle)
         files = who.identity.tls_files()
         self._transport = HttpsTransport(who.bundle.office_url, files.certificate, files.key, files.ca)
@@ -124,13 +124,10 @@ class SyncParts:
         """Health for the heartbeat: counters and states of the eye, what waits, what was seen and not read."""
         eye = ask(self.layout.root, "eye") or {}
         ledger = eye.get("ledger")
-        aside = len(self.hits.quarantined())
         problems = [] if eye else ["the eye does not answer"]
-        if aside:
-            problems.append(f"{aside} hits were refused by the office and are set aside")
         plain = {k: v for k, v in eye.items() if isinstance(v, bool | int | float | str)}
         return {
-            "waiting": {"hits": self.hits.count(), "receipts": self.receipts.count(), "set_aside": aside},
+            "waiting": {"hits": self.hits.count(), "receipts": self.receipts.count()},
             "counters": dict(ledger) if isinstance(ledger, dict) else {},
             "health": plain or {"eye": "not running"},
             "problems": tuple(problems),
@@ -183,7 +180,7 @@ class SyncParts:
             "last_contact_us": status.last_contact_us,
             "waiting": self.hits.count(),
             "uploaded": status.hits_sent,
-            "set_aside": len(self.hits.quarantined()),
+            "set_aside": self.hits.quarantined_count(),
             "receipts_waiting": self.receipts.count(),
             "lists": status.lists_installed,
             "list_problems": [reason for _, reason in status.list_problems],

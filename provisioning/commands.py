@@ -24,6 +24,7 @@ from provisioning.errors import BadRequest, Forbidden, IdentityError, InstallRef
 from provisioning.identity import Identity
 from provisioning.selftest import MAX_CHECKS, SelfTests
 from provisioning.types import Peer
+from storage.errors import StorageError
 from sync.certificates import OU_TECHNICIAN
 from sync.enrolment import LIMITS, EnrolmentError, canonical
 
@@ -76,6 +77,7 @@ class Hooks:
     now_us: Callable[[], int | None] = lambda: None
     facts: Callable[[], Mapping[str, object]] = dict
     on_enrolled: Callable[[Identity], None] = lambda _identity: None
+    on_reset: Callable[[], None] = lambda: None  # see handover.forget_agency; runs before the identity goes
     version: str = ""
 
 
@@ -174,6 +176,12 @@ class Commands:
             raise Forbidden("reset needs a technician certificate of this device's agency")
         if params.confirm != self.identity.device_id:
             raise BadRequest("confirm the reset with this device's id")
+        try:
+            self._hooks.on_reset()
+        except StorageError as error:
+            raise IdentityError(
+                f"what belongs to the agency could not be destroyed: {error}; try again"
+            ) from error
         identities.reset(self.identity.folder)
         self.identity = Identity.open(self.identity.folder)
         log.warning("device_reset", device_id=self.identity.device_id)

@@ -13,12 +13,12 @@ from typing import Any
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric import ec
-from pydantic import ValidationError
 
 from storage.errors import StorageError
 from sync.alarms import Alarms
 from sync.budget import BudgetLimits, DailyBudget, MeteredTransport, Purpose
 from sync.errors import AuthRejected, BadRecord, BadReply, ListError, OverBudget, SyncError, TransportError
+from sync.heartbeat import compose
 from sync.hotlists.envelope import open_envelope
 from sync.hotlists.store import ListStore
 from sync.limits import MAX_DOCUMENT_BYTES, WireLimits
@@ -174,9 +174,10 @@ class SyncAgent:
             return
         self._requeued = True
         try:
-            self._store.bind(self._keys)
+            if self._store.bind(self._keys):
+                self._alarms.once("lists_of_another_agency_forgotten", {})
         except ListError as error:
-            log.error("list_store_not_bound", reason=str(error))
+            self._failed("lists", str(error), down=False)  # the next look at the lists tries again
         for what, uploader in (("hits", self._hits), ("receipts", self._receipts)):
             count = 0 if uploader is None else uploader.requeue()
             if count:
@@ -232,27 +233,10 @@ class SyncAgent:
             "lists": self._store.statuses(now_us),
         }
         try:
-            return Heartbeat(**{**self._health(), **ours})
-        except ValidationError:
-            log.error("health_out_of_bounds")  # a strange counter must not silence the device
-            return Heartbeat(**ours, problems=("health values out of bounds",))
-
-    def _health(self) -> dict[str, Any]:
-        """What the device says of itself, and the hits that nobody would see otherwise."""
-        try:
-            health = dict(self._hooks.health())
-        except (OSError, StorageError) as error:
-            log.error("health_not_available", reason=type(error).__name__)
-            health = {"problems": ("health not available",)}
-        try:
             self.status.hits_quarantined = self._spool.quarantined_count()
         except (OSError, StorageError) as error:
             log.error("spool_unreadable", reason=type(error).__name__)
-        aside = self.status.hits_quarantined
-        if aside:
-            health["waiting"] = {**health.get("waiting", {}), "hits_set_aside": aside}
-            health["problems"] = (*health.get("problems", ()), f"{aside} hits are set aside: the office refused them")
-        return health
+        return compose(ours, self._hooks.health, self.status.hits_quarantined)
 
     def _document(self, kind: str, signed: bytes) -> None:
         try:

@@ -45,6 +45,8 @@ from sync.certificates import (
     subject_of,
 )
 from sync.errors import SyncError
+from sync.hotlists.codes import category_of
+from sync.hotlists.policy import SHIPS_BLOCKED
 
 BUNDLE_LABEL = b"wayside/enrolment/1\0"
 
@@ -156,6 +158,12 @@ class CategoryPolicy(_Document):
         every = (*self.enabled, *self.silent, *self.blocked)
         if len(set(every)) != len(every):
             raise ValueError("a category stands in more than one set")
+        return self
+
+    @model_validator(mode="after")
+    def _silence_opens_nothing(self) -> Self:
+        if any(category_of(name) in SHIPS_BLOCKED for name in self.silent):
+            raise ValueError("a category that ships blocked is not opened by silence: enable or block it")
         return self
 
 

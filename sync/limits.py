@@ -52,5 +52,6 @@ class PullLimits:
 
     max_connections: int = 8  # connections served at the same time; more are closed at once
     socket_timeout_s: float = 30.0  # seconds without a byte, handshake included
+    handshake_timeout_s: float = 10.0  # seconds for the whole handshake: until then a caller is a stranger
     max_body_bytes: int = 64 * 1024  # bytes, a request body
     send_chunk_bytes: int = 64 * 1024  # bytes, one read of a segment file

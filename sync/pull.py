@@ -147,9 +147,11 @@ class _Server(ThreadingHTTPServer):
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """The handshake happens here, so that a slow caller holds one slot and not the service."""
         try:
-            request.settimeout(self.service.limits.socket_timeout_s)
+            # The socket's time-out bounds the handshake as a whole, and each read after it.
+            request.settimeout(self.service.limits.handshake_timeout_s)
             with contextlib.suppress(*_HANDSHAKE_ERRORS):
                 secure = self._context.wrap_socket(cast("socket", request), server_side=True)
+                secure.settimeout(self.service.limits.socket_timeout_s)
                 super().process_request_thread(secure, client_address)
         finally:
             with contextlib.suppress(OSError):

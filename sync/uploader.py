@@ -79,7 +79,9 @@ class UploadSettings:
     first_wait_s: float = 1.0  # seconds; doubles with each failure in a row, full jitter
     max_wait_s: float = 300.0  # seconds
     tired_attempts: int = 5  # tries after which an item goes behind the fresh ones
-    doubtful_attempts: int = 20  # tries of an item that the office answers with 422: an hour, then it is set aside
+    doubtful_attempts: int = (
+        20  # tries of an item that the office answers with 422: an hour, then it is set aside
+    )
     window: int = 4  # batches that are looked through for fresh items
 
 
@@ -186,7 +188,7 @@ class Uploader:
                 self._spool.requeue(item.id)
                 done += 1
         except (StorageError, OSError) as error:
-            log.error("requeue_failed", reason=type(error).__name__)
+            log.error("spool_unreadable", reason=type(error).__name__)
         return done
 
     def _deliver(self, item_id: str, body: bytes, tally: _Tally) -> TransportError | None:
@@ -271,7 +273,9 @@ class Uploader:
         return True
 
     def _note(self, item_id: str, error: TransportError, *, permanent: bool) -> None:
-        log.log(40 if permanent else 30, "upload_failed", item=item_id, reason=str(error), permanent=permanent)
+        log.log(
+            40 if permanent else 30, "upload_failed", item=item_id, reason=str(error), permanent=permanent
+        )
         with contextlib.suppress(StorageError, OSError):
             self._spool.failed(item_id, str(error), permanent=permanent)
 

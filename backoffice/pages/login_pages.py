@@ -37,11 +37,12 @@ def log_in() -> Page:
 
 @blueprint.post("/logout")
 def log_out() -> Page:
-    """End the login."""
+    """End every login of this person: a cookie that was copied must not outlive the logout."""
     check_csrf()
     who = person()
     session.clear()
     office().audit.record("logout", user=who.name, at_us=office().clock())
+    office().people.end_sessions(who.name)
     return redirect(url_for("login.form"))
 
 
@@ -61,6 +62,7 @@ def change_password() -> Page:
         return render_template("password.html", person=who, problem="the two new passwords differ"), 400
     try:
         here.people.log_in(who.name, request.form.get("present", ""), here.clock())
+        here.audit.record("password_change", user=who.name, at_us=here.clock())
         here.people.set_password(who.name, new)
     except (Refused, BadRequest) as error:
         return render_template("password.html", person=who, problem=str(error)), 400

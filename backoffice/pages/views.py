@@ -122,6 +122,11 @@ def category_words(record: HitRecord) -> str:
     return str(record.entry.category).replace("_", " ")
 
 
+def early_words(record: HitRecord) -> str | None:
+    """What to say of a hit that was raised while the vehicle was still in sight."""
+    return f"early: from the first {record.read.frames_seen} frames" if record.preliminary else None
+
+
 def vehicle_words(record: HitRecord) -> str:
     """The vehicle as the list describes it."""
     vehicle = record.entry.vehicle
@@ -149,10 +154,12 @@ def when(time_us: int) -> str:
 
 
 def age(hit: Hit, now_us: int) -> Age:
-    """How long a hit has been open, or how it was decided."""
+    """How long a hit has been open, or how it was decided. A unit's clock that is ahead keeps no hit young."""
     if hit.decision is not None:
         return Age(str(hit.decision), "done")
-    seconds = (now_us - hit.raised_us) / 1e6
+    if hit.follow_up:
+        return Age("correction", "done")
+    seconds = (now_us - min(hit.raised_us, hit.received_us)) / 1e6
     urgency = "overdue" if seconds >= OVERDUE_S else "ageing" if seconds >= AGEING_S else "fresh"
     return Age(f"open {span(seconds)}", urgency)
 

@@ -93,7 +93,6 @@ class ListStore:
         if state.trusted and not set(state.trusted) & set(ours):
             self.reset()
             state = self._state()
-            log.warning("lists_of_another_agency_forgotten")
             self._save(state, trusted=ours)
             return True
         if state.trusted != ours:
@@ -256,7 +255,7 @@ class ListStore:
             copy = self._folder / _COPY_FILE
             if not copy.exists():
                 raise
-            log.warning("list_state_read_from_copy", reason=str(error))
+            log.error("list_state_damaged", reason=str(error))
             return self._decode_state(copy)
 
     def _decode_state(self, path: Path) -> _State:

@@ -14,15 +14,20 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from office_world import MadeDevice, make_csr, make_hit, seal_hit
+from office_world import MadeDevice, make_correction, make_csr, make_hit, seal_hit
 
-from backoffice import cli, keys
+from backoffice import cli, devices, keys, lists
+from backoffice.audit import Audit, AuditUnavailable
 from backoffice.cli_lists import expiry
 from backoffice.errors import BadRequest
-from backoffice.office import Office
-from storage.audit import Checkpoint, verify_audit
+from backoffice.hits import Decision, HitStore, Reason, Verdict
+from backoffice.office import Office, day_of
+from backoffice.people import Role
+from storage.atomic import locked
+from storage.audit import Checkpoint, read_entries, verify_audit
+from sync.certificates import certificate_key, load_certificate, subject_of
 from sync.enrolment import verify_bundle
-from sync.hotlists.listfile import verify_list
+from sync.hotlists.listfile import verify_list, verify_manifest
 from sync.limits import MAX_PLATE_CHARS
 
 LEADS = (
@@ -118,7 +123,7 @@ def test_lists(tmp_path: Path, office: Office, capsys: pytest.CaptureFixture[str
     assert run(root, "lists", "manual", *manual) == 0
     capsys.readouterr()
     assert run(root, "lists", "list", "--json") == 0
-    assert {(item["list_id"], item["version"]) for item in out_json(capsys)} == {("leads", 2), ("manual", 1)}
+    assert {(item["list_id"], item["version"]) for item in out_json(capsys)} == {("leads", 1), ("manual", 1)}
     public = (keys.load_purpose_public(office.layout, keys.LISTS),)
     data = (office.layout.lists / "manual" / "v1.signed").read_bytes()
     entry = verify_list(data, public, floor_version=1, now_us=office.clock()).entries[0]
@@ -183,8 +188,137 @@ def test_an_edited_audit_log_is_found(office: Office, capsys: pytest.CaptureFixt
     assert "does not follow" in capsys.readouterr().err
 
 
+def test_a_manual_entry_publishes_nothing_else(
+    tmp_path: Path, office: Office, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A supervisor's plate goes out at once; a feed that a clerk is still preparing does not."""
+    root, feed = office.layout.root, tmp_path / "ISPLITH.TXT"
+    feed.write_bytes(LEADS)
+    run(root, "lists", "add", "--id", "leads", "--layout", "leads", str(feed))
+    assert run(root, "lists", "publish") == 0
+    run(
+        root, "lists", "add", "--id", "leads", "--layout", "leads", str(feed)
+    )  # a next version, not published
+    run(root, "lists", "add", "--id", "draft", "--layout", "leads", str(feed))
+    assert run(root, "lists", "manual", "--plate", "AB1234", "--reason", "x", "--expires", "1h") == 0
+    capsys.readouterr()
+    assert run(root, "lists", "list", "--json") == 0
+    assert {(item["list_id"], item["version"]) for item in out_json(capsys)} == {("leads", 1), ("manual", 1)}
+    public = (keys.load_purpose_public(office.layout, keys.LISTS),)
+    manifest = verify_manifest(lists.manifest(office)[0], public, floor_version=0, now_us=office.clock())
+    assert {(item.list_id, item.version) for item in manifest.lists} == {("leads", 1), ("manual", 1)}
+
+
+def test_two_writers_of_the_manual_list(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists, "PUBLISH_WAIT_S", 0.05)
+    entry = lists.Manual("AB1234", "x", office.clock() + 10**9)
+    (office.layout.lists / "manual").mkdir(exist_ok=True)
+    with locked(office.layout.lists / "manual" / "lock", 1.0) as free:
+        assert free
+        with pytest.raises(BadRequest):
+            lists.add_manual(office, entry)
+    with locked(office.layout.lists / "lock", 1.0) as free:
+        assert free
+        with pytest.raises(BadRequest):
+            lists.publish(office)
+    assert not (office.layout.lists / "manual" / "draft.json").exists()
+
+
+def test_hits_list(office: Office, device: MadeDevice, capsys: pytest.CaptureFixture[str]) -> None:
+    store = HitStore(office, keys.load_purpose_key(office.layout, keys.HITS))
+    early = make_hit(at_us=office.clock())
+    correction = make_correction(early)
+    for hit in (early, correction):
+        store.put(hit.hit_id, "pole-1", seal_hit(office, hit))
+    root = office.layout.root
+    assert run(root, "hits", "list", "--json") == 0
+    found = {item["hit_id"]: item for item in out_json(capsys)}
+    first = found[early.hit_id]
+    assert (first["device"], first["raised_us"], first["received_us"]) == (
+        "pole-1",
+        early.raised_us,
+        office.clock(),
+    )
+    assert (first["decision"], first["superseded_by"]) == (None, correction.hit_id)
+    assert (first["text"], first["plate"]) == ("AB8120", "ABB120")
+    assert found[correction.hit_id]["supersedes"] == early.hit_id
+    assert run(root, "hits", "list") == 0
+    table = capsys.readouterr().out
+    assert early.hit_id in table
+    assert "AB8120" not in table
+    assert audited(office)[-1] == "hits_listed"
+    store.decide(early.hit_id, "admin", Verdict(Decision.REJECTED, False, False, Reason.STALE_ENTRY))
+    assert run(root, "hits", "list", "--json") == 0
+    assert "rejected" in {item["decision"] for item in out_json(capsys)}
+
+
+def test_a_technicians_certificate(
+    tmp_path: Path, office: Office, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, csr, out = office.layout.root, tmp_path / "csr.pem", tmp_path / "garcia.pem"
+    key = ec.generate_private_key(ec.SECP256R1())
+    csr.write_bytes(make_csr("garcia", "technician", key))
+    words = ("devices", "technician", "--csr", str(csr), "--out", str(out), "--name")
+    assert run(root, *words, "garcia") == 0
+    certificate = load_certificate(out.read_text())
+    assert subject_of(certificate.subject) == ("garcia", "technician")
+    assert certificate_key(certificate).public_numbers() == key.public_key().public_numbers()
+    certificate.verify_directly_issued_by(keys.load_authority(office.layout).certificate)
+    assert audited(office)[-2:] == ["technician_certify", "technician_certified"]
+    assert run(root, *words, "other") == 1
+    csr.write_bytes(make_csr("garcia", "device", key))
+    assert run(root, *words, "garcia") == 1  # a device's request is not a person's
+    csr.write_bytes(b"nonsense")
+    assert run(root, *words, "garcia") == 1
+    assert run(root, *words, "Not An Id") == 1
+    office.people.add("tech", Role.TECHNICIAN, day_of(office.clock()), office.clock())
+    assert run(root, "--as", "tech", *words, "garcia") == 3  # only an administrator names technicians
+    assert "administrator" in capsys.readouterr().err
+
+
+def audited(office: Office) -> list[str]:
+    return [entry.event for entry in read_entries(office.layout.audit)]
+
+
+def test_nothing_is_done_that_cannot_be_recorded(
+    tmp_path: Path, office: Office, device: MadeDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, csr, feed = office.layout.root, tmp_path / "csr.pem", tmp_path / "ISPLITH.TXT"
+    csr.write_bytes(make_csr("pole-7", "device", ec.generate_private_key(ec.SECP256R1())))
+    feed.write_bytes(LEADS)
+    before = [(person.name, person.trained_on, person.session_epoch) for person in office.people.all()]
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AuditUnavailable("the disk is full")
+
+    monkeypatch.setattr(Audit, "record", refuse)
+    out = str(tmp_path / "out")
+    for words in (
+        ("devices", "enrol", "--csr", str(csr), "--out", out, "--office-url", "https://h"),
+        ("devices", "technician", "--csr", str(csr), "--out", out, "--name", "pole-7"),
+        ("devices", "revoke", "pole-1", "--reason", "stolen"),
+        ("devices", "request", "pole-1", "seg-1"),
+        ("users", "add", "eve", "--role", "auditor"),
+        ("users", "reset", "admin"),
+        ("users", "trained", "admin", "--on", "2026-01-02"),
+        ("lists", "add", "--id", "leads", "--layout", "leads", str(feed)),
+        ("lists", "manual", "--plate", "AB1234", "--reason", "x", "--expires", "1h"),
+        ("lists", "publish"),
+        ("hits", "list"),
+        ("receipts", "verify"),
+    ):
+        assert run(root, *words) == 4, words
+    assert [d.device_id for d in devices.all_devices(office) if d.revoked_us is None] == ["pole-1"]
+    assert not devices.wants_segment(office, "pole-1", "seg-1")
+    assert [(p.name, p.trained_on, p.session_epoch) for p in office.people.all()] == before
+    assert not list(office.layout.lists.glob("*/draft.json"))
+    assert not Path(out).exists()
+
+
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("init", "serve", "keys", "devices", "lists", "pull", "open", "search", "users", "audit"):
+    for command in (
+        "init", "serve", "keys", "devices", "lists", "pull", "open", "search", "users", "audit", "hits", "receipts",
+    ):  # fmt: skip
         with pytest.raises(SystemExit) as ended:
             cli.main(["--data", "x", command, "--help"])
         assert ended.value.code == 0

@@ -273,7 +273,9 @@ def test_receipts_verify(
     assert cli.main([*verify, "--device", "pole-9"]) == 1
     with office.engine.begin() as connection:  # a row altered in the database is found, too
         body = chain[1].encode().decode().replace('"epoch":', '"epoch":1')
-        connection.execute(update(deletion_receipts).where(deletion_receipts.c.receipt_id == "b").values(body=body))
+        connection.execute(
+            update(deletion_receipts).where(deletion_receipts.c.receipt_id == "b").values(body=body)
+        )
     assert cli.main([*verify]) == 1
 
 

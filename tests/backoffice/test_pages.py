@@ -15,17 +15,30 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
-from office_world import JPEG, Clock, MadeDevice, MadeOffice, make_hit, seal_hit
+from office_world import (
+    JPEG,
+    Clock,
+    MadeDevice,
+    MadeOffice,
+    make_correction,
+    make_device,
+    make_hit,
+    seal_hit,
+)
+from sqlalchemy import update
 
 from backoffice import devices, keys, lists
+from backoffice.audit import Audit, AuditUnavailable
+from backoffice.db import hits as hits_table
 from backoffice.errors import BadRequest
 from backoffice.hits import Decision, HitStore, Reason, Verdict, check_verdict
+from backoffice.limits import LIMITS
 from backoffice.office import Office, day_of
 from backoffice.pages.app import create_pages
 from backoffice.people import LOCKOUT_US, MAX_FAILURES, TRAINING_LIFETIME_DAYS, Role
 from backoffice.tls import plain_server
 from storage.audit import read_entries
-from sync.schema import Heartbeat, ListStatus
+from sync.schema import Heartbeat, HitRecord, ListStatus
 
 PASSWORD = "correct horse battery"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -149,6 +162,25 @@ def test_logins_end(client: FlaskClient, office: Office, clock: Clock, store: Hi
     log_in(other)
     office.people.set_password("admin", PASSWORD + "2")
     assert client.get("/hits").status_code == 302  # a new password ends every login
+
+
+def test_logging_out_ends_a_copied_cookie(client: FlaskClient, office: Office, store: HitStore) -> None:
+    log_in(client)
+    held = client.get_cookie("wayside_office")
+    assert held
+    assert client.post("/logout", data={"csrf": token(client, "/hits")}).status_code == 302
+    thief = create_pages(office, store).test_client()
+    thief.set_cookie("wayside_office", held.value)
+    assert thief.get("/hits").status_code == 302
+
+
+def test_a_password_is_not_replaced_by_itself(made: MadeOffice, store: HitStore) -> None:
+    client = create_pages(made.office, store).test_client()
+    once = made.created.password
+    log_in(client, password=once)
+    form = {"csrf": token(client, "/password"), "present": once, "new": once, "again": once}
+    assert client.post("/password", data=form).status_code == 400
+    assert made.office.people.get("admin").one_time
 
 
 def test_other_host_names_are_refused(client: FlaskClient) -> None:
@@ -297,6 +329,144 @@ def test_a_hit_that_does_not_open_is_shown_as_such(office: Office, hit_id: str) 
     assert "cannot be opened" in client.get(f"/hits/{hit_id}").text
     assert client.get(f"/hits/{hit_id}/crop").status_code == 404
     assert client.get("/hits/none").status_code == 404
+
+
+def put(office: Office, store: HitStore, hit: HitRecord) -> str:
+    store.put(hit.hit_id, hit.read.device_id, seal_hit(office, hit))
+    return hit.hit_id
+
+
+def row_of(page: str, hit_id: str) -> str:
+    return page.partition(f'data-hit="{hit_id}"')[2].partition("</li>")[0]
+
+
+REJECTION = {"decision": "rejected", "reason": "stale entry"}
+ACCEPTANCE = {"decision": "accepted", "characters_ok": "yes", "state_ok": "yes", "reason": "correct"}
+
+
+def test_open_hits_come_first_and_every_one_has_its_page(
+    client: FlaskClient, office: Office, store: HitStore, device: MadeDevice, clock: Clock
+) -> None:
+    log_in(client)
+    many = LIMITS.hits_per_page + 5
+    ids = []
+    for number in range(many):
+        clock.forward(1)
+        # a unit whose clock is years ahead does not hold the top
+        raised = clock() + (10**15 if number == 0 else 0)
+        ids.append(put(office, store, make_hit(read_id=f"r-{number}", at_us=raised)))
+    assert decide(client, ids[-1], **REJECTION) == 302
+    first = re.findall(r'data-hit="(\w+)"', client.get("/hits").text)
+    second = re.findall(r'data-hit="(\w+)"', client.get("/hits?page=2").text)
+    assert len(first) == LIMITS.hits_per_page
+    assert first + second == [*reversed(ids[:-1]), ids[-1]]
+    assert 'href="/hits?page=2"' in client.get("/hits").text
+    assert f"{many - 1} open" in client.get("/hits?page=2").text
+    assert re.findall(r'data-hit="(\w+)"', client.get("/hits/rows?page=2").text) == second
+    for bad in ("0", "x", "-1", "9" * 12):
+        assert client.get(f"/hits?page={bad}").status_code == 200
+
+
+def test_an_early_hit_says_so(
+    client: FlaskClient, office: Office, store: HitStore, device: MadeDevice
+) -> None:
+    early = make_hit(at_us=office.clock()).model_copy(update={"preliminary": True})
+    put(office, store, early)
+    log_in(client)
+    for path in ("/hits", f"/hits/{early.hit_id}"):
+        assert "early: from the first 7 frames" in client.get(path).text.lower()
+
+
+@pytest.mark.parametrize("order", ["hit first", "correction first"])
+def test_a_hit_that_was_taken_back_cannot_be_accepted(
+    order: str, client: FlaskClient, office: Office, store: HitStore, device: MadeDevice
+) -> None:
+    early = make_hit(at_us=office.clock())
+    correction = make_correction(early)
+    for hit in (early, correction) if order == "hit first" else (correction, early):
+        put(office, store, hit)
+    assert store.get(early.hit_id).superseded_by == correction.hit_id
+    log_in(client)
+    listing = client.get("/hits").text
+    assert "1 open" in listing
+    assert "data-alert" not in listing
+    words = "Taken back: all frames together read ABB127: not the listed plate"
+    assert words in row_of(listing, early.hit_id)
+    page = client.get(f"/hits/{early.hit_id}").text
+    assert words in page
+    assert re.search(r'<button class="accept"[^>]* disabled', page)
+    assert f"/hits/{correction.hit_id}" in page
+    follow_up = client.get(f"/hits/{correction.hit_id}").text
+    assert f"/hits/{early.hit_id}" in follow_up
+    assert 'name="decision"' not in follow_up
+    assert decide(client, correction.hit_id, **ACCEPTANCE) == 400
+    assert decide(client, early.hit_id, **ACCEPTANCE) == 400
+    assert decide(client, early.hit_id, **REJECTION) == 302
+
+
+def test_a_hit_taken_back_after_it_was_accepted_shows_it(
+    client: FlaskClient, office: Office, store: HitStore, device: MadeDevice
+) -> None:
+    early = make_hit(at_us=office.clock())
+    put(office, store, early)
+    log_in(client)
+    assert decide(client, early.hit_id, **ACCEPTANCE) == 302
+    put(office, store, make_correction(early))
+    assert "Taken back" in client.get(f"/hits/{early.hit_id}").text
+    assert "Taken back" in row_of(client.get("/hits").text, early.hit_id)
+
+
+def test_one_device_cannot_take_back_anothers_hit(
+    office: Office, store: HitStore, device: MadeDevice, tmp_path: Path
+) -> None:
+    make_device(office, tmp_path / "pole-2", "pole-2")
+    mine = make_hit(at_us=office.clock())
+    put(office, store, mine)
+    others = make_hit("pole-2", at_us=office.clock()).model_copy(update={"supersedes": mine.hit_id})
+    put(office, store, others)
+    assert store.get(mine.hit_id).superseded_by is None
+
+
+def test_a_link_that_a_crash_left_out_is_made_by_the_repeat(
+    office: Office, store: HitStore, device: MadeDevice
+) -> None:
+    early = make_hit(at_us=office.clock())
+    correction = make_correction(early)
+    put(office, store, early)
+    put(office, store, correction)
+    with office.engine.begin() as connection:
+        connection.execute(update(hits_table).values(superseded_by=None))
+    put(office, store, correction)
+    assert store.get(early.hit_id).superseded_by == correction.hit_id
+
+
+def test_rows_and_crops_are_audited_by_themselves(client: FlaskClient, hit_id: str, office: Office) -> None:
+    log_in(client)
+    client.get(f"/hits/{hit_id}/crop")
+    assert events(office).count("hit_crop_viewed") == 1
+    client.get("/hits/rows")
+    assert events(office).count("hits_listed") == 1
+    client.get("/hits/rows")
+    client.get(f"/hits/{hit_id}/crop")  # a part of the page that was recorded
+    assert events(office).count("hits_listed") == 1
+    assert events(office).count("hit_crop_viewed") == 1
+
+
+def test_without_the_audit_log_nothing_is_decided(
+    client: FlaskClient, hit_id: str, office: Office, store: HitStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_in(client)
+    csrf = {"csrf": token(client, "/hits")}
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AuditUnavailable("the disk is full")
+
+    monkeypatch.setattr(Audit, "record", refuse)
+    assert client.post(f"/hits/{hit_id}/decision", data=csrf | REJECTION).status_code == 500
+    assert store.get(hit_id).decision is None
+    form = csrf | {"present": PASSWORD, "new": PASSWORD + "2", "again": PASSWORD + "2"}
+    assert client.post("/password", data=form).status_code == 500
+    assert office.people.log_in("admin", PASSWORD, office.clock())
 
 
 # --- devices and lists -----------------------------------------------------------------------------

@@ -3,14 +3,18 @@ from __future__ import annotations
 
 import json
 import os
+import time
+from collections.abc import Callable
 
 import pytest
 from office_world import Clock, MadeDevice, make_hit, seal_hit
 
-from backoffice import cli, keys, retention
+from backoffice import cli, daily, keys, retention
 from backoffice.hits import HitStore
 from backoffice.office import Office
 from backoffice.pull import open_keyring
+from backoffice.server import OfficeServer, Ports
+from storage.errors import StorageError
 from storage.keyring import Keyring
 from storage.root_of_trust import FileRootOfTrust
 from storage.store import Store
@@ -43,6 +47,77 @@ def pulled_segment(office: Office, device: MadeDevice, at_us: int) -> None:
     open_keyring(office).import_share(device.device_id, epoch_of(at_us), share)
 
 
+def put_hit(office: Office, clock: Clock, read_id: str, *, raised_us: int, received_us: int) -> str:
+    """A hit that came when the office's clock said `received_us`."""
+    hit, now = make_hit(read_id=read_id, at_us=raised_us), clock.now_us
+    clock.now_us = received_us
+    store = HitStore(office, keys.load_purpose_key(office.layout, keys.HITS))
+    store.put(hit.hit_id, "pole-1", seal_hit(office, hit))
+    clock.now_us = now
+    return hit.hit_id
+
+
+def test_hits_go_by_the_earlier_plausible_time(office: Office, device: MadeDevice, clock: Clock) -> None:
+    now = clock()
+    doomed = {
+        put_hit(office, clock, "old", raised_us=now - 31 * DAY_US, received_us=now - 31 * DAY_US),
+        put_hit(office, clock, "late", raised_us=now - 31 * DAY_US, received_us=now - 2 * DAY_US),
+        # a unit whose clock is years ahead: its hits must not stay for ever
+        put_hit(office, clock, "ahead", raised_us=now + 3650 * DAY_US, received_us=now - 31 * DAY_US),
+    }
+    put_hit(office, clock, "young", raised_us=now - DAY_US, received_us=now - DAY_US)
+    # a unit whose clock was never set: its hit of yesterday must not go at once
+    put_hit(office, clock, "unset", raised_us=now - 300 * DAY_US, received_us=now - DAY_US)
+    assert {hit_id for hit_id, _ in retention.plan(office).hits} == doomed
+
+
+def test_serving_keeps_the_retention_by_itself(office: Office, device: MadeDevice, clock: Clock) -> None:
+    now = clock()
+    old = put_hit(office, clock, "old", raised_us=now - 31 * DAY_US, received_us=now - 31 * DAY_US)
+    store = HitStore(office, None)
+    server = OfficeServer(office, Ports(device_port=0, page_port=0))
+    server.start()
+    try:
+        assert wait_until(lambda: store.get(old).deleted_us is not None)
+    finally:
+        server.stop()
+    assert office.audit.verify().ok
+
+
+def test_retention_comes_again_every_day_and_after_a_fault(
+    office: Office, device: MadeDevice, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daily, "EVERY_S", 0.05)
+    monkeypatch.setattr(daily, "AFTER_FAULT_S", 0.05)
+    faults = [OSError("disk"), StorageError("keyring")]
+    real = retention.plan
+
+    def plan(office: Office) -> retention.DeletionPlan:
+        if faults:
+            raise faults.pop()
+        return real(office)
+
+    monkeypatch.setattr(retention, "plan", plan)
+    keeper = daily.DailyRetention(office)
+    keeper.start()
+    try:
+        assert wait_until(lambda: not faults)
+        old = clock() - 31 * DAY_US
+        hit_id = put_hit(office, clock, "old", raised_us=old, received_us=old)
+        assert wait_until(lambda: HitStore(office, None).get(hit_id).deleted_us is not None)
+    finally:
+        keeper.stop()
+
+
+def wait_until(true: Callable[[], bool], limit_s: float = 10.0) -> bool:
+    deadline = time.monotonic() + limit_s
+    while not true():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
 def test_what_is_past_its_retention_goes_and_nothing_else(
     office: Office, device: MadeDevice, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -50,8 +125,7 @@ def test_what_is_past_its_retention_goes_and_nothing_else(
     old_us, young_us = clock() - 31 * DAY_US, clock() - 29 * DAY_US
     for number, at_us in enumerate((old_us, young_us)):
         pulled_segment(office, device, at_us)
-        hit = make_hit(read_id=f"r-{number}", at_us=at_us)
-        store.put(hit.hit_id, "pole-1", seal_hit(office, hit))
+        put_hit(office, clock, f"r-{number}", raised_us=at_us, received_us=at_us)
     root = str(office.layout.root)
     (office.layout.blobs / "0").write_bytes(b"left by a crash")
     os.utime(office.layout.blobs / "0", (old_us / 1e6, old_us / 1e6))

@@ -24,7 +24,7 @@ from sync.hotlists.store import ListStore
 from sync.listsync import ListSync
 from sync.segment_push import SegmentPush
 from sync.transport import HttpsTransport
-from sync.uploader import Uploader
+from sync.uploader import Uploader, UploadSettings
 
 
 def free_port() -> int:
@@ -49,7 +49,7 @@ def test_every_hit_arrives_once_and_leaves_the_spool(
     for hit in sent:
         spool.put(hit.hit_id, seal_hit(office, hit), kind="hit")
     spool.put("f" * 32, b"damaged", kind="hit")
-    report = Uploader(link, spool).step()
+    report = Uploader(link, spool, settings=UploadSettings(doubtful_attempts=1)).step()
     assert (report.acknowledged, report.set_aside, spool.count()) == (6, 1, 0)
     assert hits_of(office) == sorted(hit.hit_id for hit in sent)
     assert [item.id for item in spool.quarantined()] == ["f" * 32]
@@ -139,3 +139,22 @@ def test_the_office_dies_and_comes_back_while_hits_arrive(
     again.stop()
     assert [spool.count() for spool in spools.values()] == [0, 0]
     assert len(hits_of(office)) == 24
+
+
+def test_a_port_that_the_system_chose_can_be_taken_again_at_once(
+    made: MadeOffice, device: MadeDevice
+) -> None:
+    """The server closes first, so its side of the connections waits in TIME_WAIT when the next one starts."""
+    server = OfficeServer(made.office, Ports(device_port=0, page_port=0))
+    urls = server.start()
+    link = device.transport(urls["device_url"])
+    assert link.get("/v1/hotlists").status == 200
+    with socket.create_connection(("127.0.0.1", int(urls["page_url"].rpartition(":")[2]))) as page:
+        page.sendall(b"GET /login HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert page.recv(100)
+        server.stop()
+        ports = [int(urls[name].rpartition(":")[2]) for name in ("device_url", "page_url")]
+        again = OfficeServer(made.office, Ports(device_port=ports[0], page_port=ports[1]))
+        again.start()
+        again.stop()
+    link.close()

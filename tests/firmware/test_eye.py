@@ -61,7 +61,7 @@ class CountingReader:
 class QuietVault:
     """A vault without anything to commit; `full` makes its commits fail."""
 
-    sealed = lost = closed = 0
+    sealed = lost = closed = images_given_up = 0
     full = False
 
     def commit(self) -> list[Any]:

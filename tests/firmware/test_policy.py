@@ -33,7 +33,6 @@ def test_immigration_is_blocked_unless_the_signed_bundle_opens_it() -> None:
     category = Category.IMMIGRATION_VIOLATOR
     assert _mode(_bundle(), category) is Mode.BLOCKED
     assert _mode(_bundle(), category, ("N",)) is Mode.BLOCKED  # a unit cannot open what is blocked
-    assert _mode(_bundle(silent=("immigration_violator",)), category) is Mode.BLOCKED
     assert _mode(_bundle(enabled=("N",)), category) is Mode.ENABLED
 
 

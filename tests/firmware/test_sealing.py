@@ -5,7 +5,7 @@ import pytest
 
 from firmware.sealing import Vault
 from storage.believed_time import TimeEvidence
-from storage.errors import DiskFullError, WriteFailedError
+from storage.errors import DiskFullError, LowSpaceError, WriteFailedError
 from storage.types import SealedRecordRef, SegmentKind
 from sync.schema import ImageKind, ImageRecord
 
@@ -74,3 +74,19 @@ def test_a_full_disk_keeps_what_waits() -> None:
         vault.commit()
     assert len(vault.commit()) == 1
     assert vault.lost == 0
+
+
+def test_on_a_nearly_full_disk_pictures_give_way_and_reads_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    vault, store = _vault()
+    append = store.append
+
+    def low(kind: SegmentKind, payload: bytes, *, at_us: int) -> SealedRecordRef:
+        if kind is SegmentKind.IMAGES:
+            raise LowSpaceError("little space left")
+        return append(kind, payload, at_us=at_us)
+
+    monkeypatch.setattr(store, "append", low)
+    assert vault.keep_images([_image()], 1) == {}
+    vault.keep_read(make_read())
+    assert [record.kind for record in vault.commit()] == ["reads"]
+    assert vault.images_given_up == 1

@@ -325,6 +325,7 @@ def test_a_new_agency_starts_at_its_own_version_one(tmp_path: Path) -> None:
     )
     agent.step(NOW_US)
     assert old.lists() == {"leads": 1}
+    assert "sos" not in old.store.files()
     assert office.heartbeats[0].lists == ()  # nothing of the old agency's is told to the new one
 
 

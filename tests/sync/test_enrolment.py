@@ -268,6 +268,13 @@ def test_category_n_is_blocked_unless_said_otherwise() -> None:
     assert CategoryPolicy().blocked == ("N",)
 
 
+@pytest.mark.parametrize("name", ["N", "immigration_violator", "Immigration violator", "ICE"])
+def test_silence_does_not_open_what_ships_blocked(name: str) -> None:
+    with pytest.raises(ValidationError, match="ships blocked"):
+        CategoryPolicy(silent=(name,), blocked=())
+    CategoryPolicy(silent=("V", "no such category"), blocked=())
+
+
 def csr(key: Any, cn: str = "pole-7", ou: str = "device") -> bytes:
     request = x509.CertificateSigningRequestBuilder().subject_name(name(cn, ou)).sign(key, hashes.SHA256())
     return request.public_bytes(serialization.Encoding.PEM)

@@ -172,6 +172,9 @@ def test_policies_from_settings() -> None:
         Category.SCOFFLAW: Mode.SILENT,
         Category.SEX_OFFENDER: Mode.BLOCKED,
     }
+    for mode in (Mode.ENABLED, Mode.SILENT):
+        with pytest.raises(PolicyNeedsReason):
+            MatchPolicy((CategoryRule(Category.IMMIGRATION_VIOLATOR, mode, reason=" "),))
     assert MatchPolicy.from_settings(silent=["N"]).rules == ()  # silence does not open what ships blocked
     with pytest.raises(PolicyNeedsReason):
         MatchPolicy.from_settings(enabled={"N": ""})

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import ssl
@@ -30,7 +31,13 @@ from sync.wire import Response, expect
 from tests.sync.factories import HOUR_US, NOW_US
 from tests.sync.pki import Pair, TestAuthority
 
-LIMITS = PullLimits(max_connections=2, socket_timeout_s=1.0, max_body_bytes=40_000, send_chunk_bytes=100)
+LIMITS = PullLimits(
+    max_connections=2,
+    socket_timeout_s=1.0,
+    max_body_bytes=40_000,
+    send_chunk_bytes=100,
+    handshake_timeout_s=0.7,
+)
 READER = ec.generate_private_key(ec.SECP256R1())
 SIGNER = ec.generate_private_key(ec.SECP256R1())
 
@@ -258,6 +265,23 @@ def test_callers_that_say_nothing_do_not_block_the_office(rig: Rig) -> None:
     time.sleep(LIMITS.socket_timeout_s + 0.5)
     assert rig.get("/v1/segments").status == 200
     for connection in silent:
+        connection.close()
+
+
+def test_strangers_that_drip_bytes_do_not_hold_the_port(rig: Rig) -> None:
+    address = ("127.0.0.1", rig.service.port)
+    dripping = [socket.create_connection(address) for _ in range(LIMITS.max_connections)]
+    hello = b"\x16\x03\x01\x02\x00" + bytes(600)  # the head of a TLS record that never ends
+    ends = time.monotonic() + LIMITS.handshake_timeout_s + 0.25
+    sent = 0
+    while time.monotonic() < ends:
+        for connection in dripping:
+            with contextlib.suppress(OSError):
+                connection.send(hello[sent : sent + 1])
+        sent += 1
+        time.sleep(0.05)
+    assert rig.get("/v1/segments").status == 200
+    for connection in dripping:
         connection.close()
 
 

@@ -6,10 +6,15 @@
   const button = document.getElementById("sound");
   const title = document.title;
   let audio = null;
-  let known = open_hits();
+  let newest = newest_alert();
 
-  function open_hits() {
-    return new Set([...rows.querySelectorAll("[data-alert]")].map((row) => row.dataset.hit));
+  function alerts() {
+    return [...rows.querySelectorAll("[data-alert]")];
+  }
+
+  // By the time of arrival, not by id: a row that moves in from the next page is no new alert.
+  function newest_alert() {
+    return Math.max(0, ...alerts().map((row) => Number(row.dataset.alert)));
   }
 
   function signature(node) {
@@ -48,8 +53,9 @@
     });
   }
 
-  function show_count(current) {
-    document.title = current.size ? `(${current.size}) ${title}` : title;
+  function show_count() {
+    const count = alerts().length;
+    document.title = count ? `(${count}) ${title}` : title;
   }
 
   async function refresh() {
@@ -59,10 +65,9 @@
       if (!reply.ok) throw new Error(String(reply.status));
       show(await reply.text());
       rows.classList.remove("lost");
-      const current = open_hits();
-      if ([...current].some((id) => !known.has(id))) chime();
-      known = current;
-      show_count(current);
+      if (newest_alert() > newest) chime();
+      newest = Math.max(newest, newest_alert());
+      show_count();
     } catch (error) {
       rows.classList.add("lost");
     }
@@ -76,6 +81,6 @@
     button.setAttribute("aria-pressed", String(Boolean(audio)));
     chime();
   });
-  show_count(known);
+  show_count();
   setTimeout(refresh, 1500);
 })();
