@@ -15,6 +15,7 @@ from inference.types import Box
 STRIDES: Final = (8, 16, 32)
 NMS_IOU: Final = 0.45
 NMS_INSIDE: Final = 0.8  # a box with more than this share of its area inside a better one goes
+NMS_AROUND: Final = 0.3  # a box around a better one goes too, unless the better one is a mere part of it
 MAX_CANDIDATES: Final = 300  # cells kept before suppression, best first
 MAX_EXPONENT: Final = 5.0  # exp(5) * 32 px is far beyond the picture
 
@@ -72,7 +73,8 @@ def suppress(boxes: Floats, scores: Floats) -> list[int]:
         shared = np.prod(np.maximum(high - low, 0.0), axis=1)
         iou = shared / np.maximum(areas[best] + areas[rest] - shared, 1e-6)
         inside = shared / np.maximum(areas[rest], 1e-6)
-        order = rest[(iou <= NMS_IOU) & (inside <= NMS_INSIDE)]
+        around = (shared > NMS_INSIDE * areas[best]) & (areas[best] >= NMS_AROUND * areas[rest])
+        order = rest[(iou <= NMS_IOU) & (inside <= NMS_INSIDE) & ~around]
     return kept
 
 

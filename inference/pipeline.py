@@ -16,33 +16,30 @@ from inference import corners as corner_stage
 from inference import detector, ocr
 from inference.accept import Acceptance
 from inference.corners import bounds
-from inference.detector import Candidate, as_box, suppress
+from inference.detector import Candidate, suppress
 from inference.errors import BadPictureError
 from inference.models import Models
 from inference.plates import NOT_READ
-from inference.preprocess import DETECTOR_SIZE, Grey, quad_size, to_grey
+from inference.preprocess import DETECTOR_SIZE, Floats, Grey, quad_size, to_grey
 from inference.types import Box, Decoded, Detection, FrameResult, PlateRead, Reason, Rejected
 
 MIN_SIDE: Final = 32  # px, of a picture
 MAX_SIDE: Final = 16384
 MAX_PIXELS: Final = 64_000_000
+NOTHING: Final = Decoded("", 0.0, ())  # surely no text is no text with confidence
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineSettings:
     """What the pipeline accepts; the manifest's thresholds stand in for these defaults."""
 
-    detector_score: float = 0.3  # below it a box is not looked at
+    candidate_score: float = 0.3  # of the detector; below it a box is not looked at
     plate_score: float = 0.1  # of the corner net; below it a box is not read
     acceptance: Acceptance = field(default_factory=Acceptance)  # of what was read
-    corner_looks: int = 1  # a second would start from the first one's corners
     two_rows: float = 0.5  # above it the rows are read one by one
     temperature: float = 1.0  # of the reader's logits
     min_width_px: float = 10.0  # narrower plates are not tried
     max_plates: int = 12  # per frame, best first
-    coarse_when_large: bool = True  # a second look at half the size when a box is very wide
-    coarse_when_empty: bool = True  # ... when there is no box; costs a live view twice the time
-    coarse_share: float = 0.45  # of the net's input width; a wider box asks for the second look
 
     def tuned(self, thresholds: Mapping[str, float]) -> PipelineSettings:
         """These settings with the manifest's figures; names that are not settings are left out."""
@@ -66,50 +63,45 @@ class Pipeline:
         with watch.stage("grey"):
             grey = to_grey(pixels)
         with watch.stage("detect"):
-            candidates = self._candidates(grey)
+            candidates = detector.detect(self.models.detector, grey, self.settings.candidate_score)
+        plates, rejected = self._plates(grey, candidates, watch)
         reads: list[PlateRead] = []
-        rejected: list[Rejected] = []
-        for candidate in candidates:
-            outcome = self._read_one(grey, candidate, len(reads), watch)
-            if isinstance(outcome, Rejected):
-                rejected.append(outcome)
+        for found in plates:
+            with watch.stage("read"):
+                decoded, sharpness = self._text(grey, found)
+            if self.settings.acceptance.takes(found.score, found.plate_score, decoded.confidence):
+                reads.append(plate_read(found, decoded, sharpness))
             else:
-                reads.append(outcome)
+                rejected.append(Rejected(Reason.NOT_A_PLATE, found.box, found.score))
         return FrameResult(reads, rejected, watch.finish())
 
-    def _candidates(self, grey: Grey) -> list[Candidate]:
-        """Boxes of the usual look and, where it may help, of a coarser one."""
-        settings = self.settings
-        found = detector.detect(self.models.detector, grey, settings.detector_score)
-        widest = max((c.box[2] for c in found), default=0.0) * fit_scale(grey)
-        large = widest > settings.coarse_share * DETECTOR_SIZE[0]
-        if not (settings.coarse_when_large and large) and not (settings.coarse_when_empty and not found):
-            return found
-        coarse = detector.detect(self.models.detector, grey, settings.detector_score, shrink=0.5)
-        return merge(found + coarse)
+    def _plates(
+        self, grey: Grey, candidates: list[Candidate], watch: Stopwatch
+    ) -> tuple[list[Detection], list[Rejected]]:
+        """Candidates -> those with the corners of a plate, each plate once; and the others."""
+        plates: list[Detection] = []
+        rejected: list[Rejected] = []
+        for candidate in candidates:
+            reason = self._hopeless(candidate, len(plates))
+            if reason is None:
+                with watch.stage("corners"):
+                    found = self._locate(grey, candidate)
+                if found.plate_score >= self.settings.plate_score:
+                    plates.append(found)
+                    continue
+            rejected.append(Rejected(reason or Reason.NOT_A_PLATE, candidate.box, candidate.score))
+        once = suppress(_corner_forms([p.box for p in plates]), np.array([p.score for p in plates]))
+        again = [p for i, p in enumerate(plates) if i not in once]
+        rejected += [Rejected(Reason.SEEN_TWICE, p.box, p.score) for p in again]
+        return [plates[i] for i in once], rejected
 
-    def _read_one(
-        self, grey: Grey, candidate: Candidate, done: int, watch: Stopwatch
-    ) -> PlateRead | Rejected:
-        settings = self.settings
-        if done >= settings.max_plates:
-            return Rejected(Reason.TOO_MANY, candidate.box, candidate.score)
-        if candidate.box[2] < settings.min_width_px:
-            return Rejected(Reason.TOO_SMALL, candidate.box, candidate.score)
-        with watch.stage("corners"):
-            found = self._locate(grey, candidate)
-        if found.plate_score < settings.plate_score:
-            return Rejected(Reason.NOT_A_PLATE, candidate.box, candidate.score)
-        with watch.stage("read"):
-            decoded, sharpness = self._text(grey, found)
-        if not settings.acceptance.takes(found.score, found.plate_score, decoded.confidence):
-            return Rejected(Reason.NOT_A_PLATE, found.box, found.score)
-        return plate_read(found, decoded, sharpness)
+    def _hopeless(self, candidate: Candidate, done: int) -> Reason | None:
+        if done >= self.settings.max_plates:
+            return Reason.TOO_MANY
+        return Reason.TOO_SMALL if candidate.box[2] < self.settings.min_width_px else None
 
     def _locate(self, grey: Grey, candidate: Candidate) -> Detection:
         located = corner_stage.locate(self.models.corners, grey, candidate.box)
-        for _ in range(self.settings.corner_looks - 1):
-            located = corner_stage.locate(self.models.corners, grey, bounds(located.corners))
         box = bounds(located.corners)
         return Detection(box, located.corners, candidate.score, located.plate_score, located.two_rows)
 
@@ -118,7 +110,7 @@ class Pipeline:
         decoded, sharpness = ocr.read(self.models.reader, grey, found.corners, temperature)
         if found.two_rows >= self.settings.two_rows:
             decoded = ocr.read_rows(self.models.reader, grey, found.corners, temperature)
-        return decoded, sharpness
+        return decoded if decoded.text else NOTHING, sharpness
 
 
 class Stopwatch:
@@ -157,18 +149,11 @@ def fit_scale(grey: Grey) -> float:
     return min(DETECTOR_SIZE[0] / w, DETECTOR_SIZE[1] / h, 1.0)
 
 
-def merge(candidates: list[Candidate]) -> list[Candidate]:
-    """Candidates of several looks without those that overlap a better one, best first."""
-    if not candidates:
-        return []
-    boxes = np.array([_corner_form(c.box) for c in candidates], dtype=np.float32)
-    kept = suppress(boxes, np.array([c.score for c in candidates], dtype=np.float32))
-    return [Candidate(as_box(boxes[i]), candidates[i].score) for i in kept]
-
-
-def _corner_form(box: Box) -> tuple[float, float, float, float]:
-    x, y, w, h = box
-    return x, y, x + w, y + h
+def _corner_forms(boxes: list[Box]) -> Floats:
+    """Boxes (x, y, w, h) -> (N, 4) x1, y1, x2, y2."""
+    forms = np.array(boxes, dtype=np.float32).reshape(-1, 4)
+    forms[:, 2:] += forms[:, :2]
+    return forms
 
 
 def plate_read(found: Detection, decoded: Decoded, sharpness: float) -> PlateRead:

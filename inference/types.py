@@ -22,6 +22,7 @@ class Reason(StrEnum):
     ONE_FRAME_ONLY = "one frame only"
     BELOW_CONFIDENCE = "below confidence"
     TOO_MANY = "too many in one frame"
+    SEEN_TWICE = "a plate seen twice"
 
 
 @dataclass(frozen=True, slots=True)

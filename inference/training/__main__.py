@@ -5,6 +5,8 @@ prepare   decode the pictures once into a cache
 detector, corners, reader   train one net; an interrupted run goes on where it was
 convert   checkpoints to int8 models, with their manifest entries
 evaluate  float against int8 detector on the validation set; sets the detector's threshold
+refine    the corner net's judgement, on the mistakes of the int8 detector (convert again afterwards)
+tune      what the three nets together accept as a plate, fitted on the validation set
 manifest  bring the manifest's sizes and hashes up to date
 all       everything above, in order
 """
@@ -39,14 +41,12 @@ class Options:
     minutes_detector: float
     minutes_corners: float
     minutes_reader: float
+    minutes_refine: float
 
 
 def _checkpoint(options: Options, name: str) -> Path:
-    return options.work / name / f"{name}.pt"
-
-
-def _balanced(options: Options) -> Path:
-    return options.work / "detector" / "detector-balanced.pt"
+    refined = options.work / name / "refined.pt"
+    return refined if refined.exists() else options.work / name / f"{name}.pt"
 
 
 def prepare(options: Options) -> None:
@@ -81,13 +81,11 @@ def train_reader(options: Options) -> None:
 
 
 def _export(options: Options, name: str) -> None:
-    from inference.training import corners_train, detector_balance, detector_export, reader_train
+    from inference.training import corners_train, detector_export, reader_train
 
     out = options.models / f"{name}.tflite"
     if name == "detector":
-        work = options.work / name
-        detector_balance.balance(_checkpoint(options, name), work, _balanced(options))
-        detector_export.export(_balanced(options), out, work)
+        detector_export.export(_checkpoint(options, name), out)
     elif name == "corners":
         corners_train.export(_checkpoint(options, name), out, options.data)
     else:
@@ -130,7 +128,7 @@ def evaluate(options: Options) -> None:
     from inference.training import detector_eval, manifest_build
 
     model = options.models / "detector.tflite"
-    figures = detector_eval.compare(options.data, _balanced(options), model)
+    figures = detector_eval.compare(options.data, _checkpoint(options, "detector"), model)
     print(json.dumps(figures, indent=1))
     keys = ("threshold", "recall", "false_per_image")
     short = {kind: {key: values[key] for key in keys} for kind, values in figures.items()}
@@ -138,6 +136,22 @@ def evaluate(options: Options) -> None:
     entry = manifest_build.Entry("detector", parameters, TRAINED_ON["detector"], training, short)
     manifest_build.add(options.models, entry)
     manifest_build.add_thresholds(options.models, detector_score=figures["int8"]["threshold"])
+
+
+def refine(options: Options) -> None:
+    """Train the corner net's judgement on the detector's mistakes."""
+    from inference.training import corners_mine
+
+    detector, work = options.models / "detector.tflite", options.work / "corners"
+    print(corners_mine.refine(options.data, work, options.minutes_refine, options.device, detector))
+
+
+def tune(options: Options) -> None:
+    """Fit what the nets together accept as a plate; writes the manifest's thresholds."""
+    from inference import tune as tuning
+
+    places = {"--manifest": options.data / "val.jsonl", "--root": options.data, "--models": options.models}
+    tuning.main([str(part) for pair in places.items() for part in pair])
 
 
 def manifest(options: Options) -> None:
@@ -149,7 +163,8 @@ def manifest(options: Options) -> None:
 
 def everything(options: Options) -> None:
     """From the data to the manifest."""
-    for step in (prepare, train_detector, train_corners, train_reader, convert, evaluate, manifest):
+    train = (prepare, train_detector, train_corners, train_reader)
+    for step in (*train, convert, evaluate, refine, convert, evaluate, tune, manifest):
         step(options)
 
 
@@ -160,6 +175,8 @@ COMMANDS: dict[str, Callable[[Options], None]] = {
     "reader": train_reader,
     "convert": convert,
     "evaluate": evaluate,
+    "refine": refine,
+    "tune": tune,
     "manifest": manifest,
     "all": everything,
 }
@@ -176,7 +193,7 @@ def parse(argv: Sequence[str]) -> tuple[str, Options]:
     parser.add_argument("--work", type=Path, default=Path("run/training"), help="caches and checkpoints")
     parser.add_argument("--models", type=Path, default=MODELS, help="where the int8 models go")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    for name, minutes in (("detector", 80.0), ("corners", 25.0), ("reader", 80.0)):
+    for name, minutes in (("detector", 80.0), ("corners", 25.0), ("reader", 80.0), ("refine", 16.0)):
         parser.add_argument(f"--minutes-{name}", type=float, default=minutes, help=f"default {minutes:g}")
     values = vars(parser.parse_args(argv))
     return str(values.pop("command")), Options(**values)

@@ -23,8 +23,8 @@ NEGATIVES_PER_IMAGE = 2
 WIDE_MARGIN = 0.9  # of the box, on every side of a piece of a real picture
 SHARES = {"rendered": 0.52, "real": 0.3, "other": 0.18}  # of a batch
 MINED_SHARES = {"rendered": 0.38, "real": 0.14, "found": 0.16, "other": 0.08, "mistake": 0.24}
-WIDENED = 0.4  # share of the rendered scenes that are turned and set into other surroundings
-BADLY_OFF = 0.25  # share of the boxes that are far off
+WIDENED = 0.4  # with mistakes: share of the rendered scenes that are turned and set into other surroundings
+BADLY_OFF = 0.25  # with mistakes: share of the boxes that are far off; it costs the corners precision
 _WHOLE = (0.0, 0.0, 1.0, 1.0)
 _SCENE_SIZE = np.array(SCENE_SHAPE[::-1], np.float32)
 _ORDER_FLIPPED = [1, 0, 3, 2]  # TL TR BR BL after mirroring
@@ -127,7 +127,9 @@ class CornerFeed:
             self._kinds = {
                 kind: np.repeat(chosen, regions.draws[chosen]) for kind, chosen in self._kinds.items()
             }
-        self._shares = MINED_SHARES if mined.any() else SHARES
+        self._shares, self._widened, self._off = SHARES, 0.0, 0.0
+        if mined.any():
+            self._shares, self._widened, self._off = MINED_SHARES, WIDENED, BADLY_OFF
         self.refresh()
 
     def refresh(self) -> None:
@@ -145,7 +147,7 @@ class CornerFeed:
         shard = self._shards[int(self._rng.integers(len(self._shards)))]
         i = int(self._rng.integers(len(shard.images)))
         image, corners = shard.images[i], shard.corners[i] * _SCENE_SIZE
-        if self._rng.random() < WIDENED:
+        if self._rng.random() < self._widened:
             around = self._regions.images[self._draw("other" if self._rng.random() < 0.7 else "real")]
             image, corners = widen(self._rng, image, corners, around)
         return image, corners, float(shard.two_rows[i])
@@ -167,7 +169,7 @@ class CornerFeed:
             low, high = whole * _SCENE_SIZE
             grow = rng.normal(0, 0.03, 2) * (high - low)
             return (*(low + grow).tolist(), *(high - low).tolist())
-        jitter = off if rng.random() < BADLY_OFF else near
+        jitter = off if rng.random() < self._off else near
         return jitter(rng, pixels.min(0), pixels.max(0))
 
     def _sample(self, kind: str) -> tuple[NDArray[np.uint8], NDArray[np.float32], tuple[float, ...], float]:

@@ -20,7 +20,6 @@ from inference import corners as corner_stage
 from inference import detector as box_stage
 from inference import ocr
 from inference.detector import Candidate, iou, overlap
-from inference.pipeline import merge
 from inference.runtime import Net, TfliteNet
 from inference.types import Box
 
@@ -88,11 +87,18 @@ def sort_out(box: Box, plates: list[Box], others: list[Box]) -> int | None:
     return None if touching or max(shares, default=0.0) >= FREE else -1
 
 
+def merged(found: list[Candidate]) -> list[Candidate]:
+    """Candidates of several looks without those that overlap a better one, best first."""
+    boxes = np.array([(x, y, x + w, y + h) for x, y, w, h in (c.box for c in found)], dtype=np.float32)
+    scores = np.array([c.score for c in found], dtype=np.float32)
+    return [found[i] for i in box_stage.suppress(boxes.reshape(-1, 4), scores)]
+
+
 def candidates(nets: Nets, grey: NDArray[np.uint8], *, coarse: bool) -> list[Candidate]:
     """The detector's best boxes at one look, or at two."""
     found = box_stage.detect(nets.detector, grey, LEAST_SCORE)
     if coarse:
-        found = merge(found + box_stage.detect(nets.detector, grey, LEAST_SCORE, shrink=0.5))
+        found = merged(found + box_stage.detect(nets.detector, grey, LEAST_SCORE, shrink=0.5))
     return [c for c in found if c.box[2] >= MIN_WIDTH and c.box[3] >= 4][:PER_PICTURE]
 
 
@@ -194,13 +200,13 @@ def _draws(regions: Regions) -> NDArray[np.int64]:
 
 
 def refine(data: Path, work: Path, minutes: float, device: str, detector: Path) -> Path:
-    """Mines with the int8 `detector` (once), then trains `work/corners.pt` on; returns `work/refined.pt`.
+    """Mines with the int8 `detector` (once), then trains the judge of `work/corners.pt` on; returns `work/refined.pt`.
 
     The int8 corner net and reader are those beside the detector. An interrupted run goes on where it was.
     """
     import torch
 
-    from .corners_model import CornerNet, restore
+    from .corners_model import CornerNet, freeze_corners, restore
     from .corners_session import Session, weights
     from .corners_train import DECAY, SEED, run
 
@@ -213,5 +219,6 @@ def refine(data: Path, work: Path, minutes: float, device: str, detector: Path) 
     regions = joined(load_regions(data, SEED, work / "region_rows.json"), mined_regions(found))
     net = CornerNet()
     restore(net, weights(work / "corners.pt"))
+    freeze_corners(net)
     session = Session(net.to(device), checkpoint, minutes, RATE, DECAY, device)
     return run(session, CornerFeed(work / "pool", regions, SEED + 1), device, FLAG_WEIGHT)

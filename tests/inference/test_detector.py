@@ -30,6 +30,12 @@ def test_detect_answers_in_px_of_the_picture() -> None:
     assert found[0].box == pytest.approx((400, 240, 320, 120), abs=8)
 
 
+def test_suppression_drops_a_box_around_a_better_one_but_not_around_a_mere_part() -> None:
+    plate, around, sign = [100, 100, 180, 140], [85, 90, 205, 155], [0, 0, 400, 300]
+    boxes = np.array([plate, around, sign], dtype=np.float32)
+    assert suppress(boxes, np.array([0.9, 0.4, 0.5], dtype=np.float32)) == [0, 2]
+
+
 def test_suppression_drops_overlaps_and_boxes_inside_better_ones() -> None:
     boxes = np.array(
         [[0, 0, 100, 50], [5, 2, 102, 50], [10, 10, 30, 20], [200, 0, 300, 50]], dtype=np.float32

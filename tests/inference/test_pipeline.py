@@ -6,6 +6,7 @@ import pytest
 from hand_nets import HandNet, corner_outputs, detector_outputs, reader_outputs
 
 from inference.accept import Acceptance
+from inference.corners import Located, from_box
 from inference.errors import BadPictureError, InferenceError
 from inference.models import Models
 from inference.pipeline import MAX_SIDE, MIN_SIDE, Pipeline, PipelineSettings
@@ -27,7 +28,7 @@ def pipeline(
         detector=HandNet("detector", lambda _: detector_outputs(*boxes), scale=0.05),
         corners=HandNet("corners", lambda _: corner_outputs(plate, rows), scale=0.05),
         reader=HandNet("reader", lambda _: reader_outputs(text)),
-        thresholds={"detector_score": 0.4, "plate_score": 0.6, "accept_text": 0.3, "unknown": 1.0},
+        thresholds={"candidate_score": 0.4, "plate_score": 0.6, "accept_text": 0.3, "unknown": 1.0},
     )
     return Pipeline(models, settings)
 
@@ -44,7 +45,7 @@ def test_a_plate_is_found_and_read() -> None:
 
 
 def test_settings_come_from_the_manifest_and_unknown_names_do_not_harm() -> None:
-    expected = PipelineSettings(detector_score=0.4, plate_score=0.6, acceptance=Acceptance(accept_text=0.3))
+    expected = PipelineSettings(candidate_score=0.4, plate_score=0.6, acceptance=Acceptance(accept_text=0.3))
     assert pipeline(ONE).settings == expected
 
 
@@ -54,11 +55,18 @@ def test_the_flag_rejects_false_boxes_with_a_reason() -> None:
     assert [r.reason for r in result.rejected] == [Reason.NOT_A_PLATE]
 
 
-def test_the_second_look_starts_from_the_first_ones_corners() -> None:
-    line = pipeline(ONE, settings=PipelineSettings(corner_looks=2))
-    line.process(PICTURE)
-    assert isinstance(line.models.corners, HandNet)
-    assert line.models.corners.calls == 2
+def test_a_plate_found_twice_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    same = Located(from_box((100.0, 60.0, 80.0, 30.0)), 0.99, 0.0)
+    monkeypatch.setattr("inference.pipeline.corner_stage.locate", lambda *_: same)
+    result = pipeline(ONE, TWO).process(PICTURE)
+    assert len(result.reads) == 1
+    assert [r.reason for r in result.rejected] == [Reason.SEEN_TWICE]
+
+
+def test_surely_nothing_is_no_confidence() -> None:
+    lenient = PipelineSettings(acceptance=Acceptance(accept_text=0.0))
+    (read,) = pipeline(ONE, text="", settings=lenient).process(PICTURE).reads
+    assert (read.text, read.confidence) == ("", 0.0)
 
 
 def test_what_all_nets_doubt_is_no_plate() -> None:
@@ -66,13 +74,6 @@ def test_what_all_nets_doubt_is_no_plate() -> None:
     result = pipeline(ONE, settings=strict).process(PICTURE)
     assert result.reads == []
     assert [r.reason for r in result.rejected] == [Reason.NOT_A_PLATE]
-
-
-def test_a_live_view_may_do_without_the_second_look() -> None:
-    line = pipeline(settings=PipelineSettings(coarse_when_empty=False))
-    line.process(PICTURE)
-    assert isinstance(line.models.detector, HandNet)
-    assert line.models.detector.calls == 1
 
 
 def test_nothing_is_dropped_silently() -> None:
@@ -87,14 +88,6 @@ def test_nothing_is_dropped_silently() -> None:
 
 def test_two_rows_are_read_one_by_one() -> None:
     assert pipeline(ONE, rows=4.0, text="AB").process(PICTURE).reads[0].text == "ABAB"
-
-
-def test_a_second_look_only_for_large_plates_or_when_nothing_is_found() -> None:
-    for boxes, looks in (((ONE,), 1), ((), 2), (((20, 60, 400, 200, 3.0),), 2)):
-        line = pipeline(*boxes)
-        line.process(PICTURE)
-        assert isinstance(line.models.detector, HandNet)
-        assert line.models.detector.calls == looks
 
 
 @pytest.mark.parametrize(
