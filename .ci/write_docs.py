@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes docs/commands.md from the parsers themselves, so that it can't say what is not so. `make docs` runs it."""
+"""Writes docs/commands.md from the parsers, and the README's figures from the model manifest, so that neither can say
+what is not so. `make docs` runs it.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from backoffice.cli import build_parser as office_parser
 from firmware.cli import build_parser as device_parser
 from provisioning.host.cli import build_parser as tech_parser
 
 TARGET = Path(__file__).parents[1] / "docs" / "commands.md"
+README = Path(__file__).parents[1] / "README.md"
+MANIFEST = Path(__file__).parents[1] / "inference" / "models" / "manifest.json"
+BEGIN, END = "<!-- accuracy:begin -->", "<!-- accuracy:end -->"
 HEAD = "# Commands\n\nWritten by `make docs` from the commands' own definitions.\n"
 
 
@@ -25,6 +32,41 @@ def render() -> str:
         if parser.epilog:
             parts.append(f"\n```\n{parser.epilog.strip()}\n```\n")
     return "".join(parts)
+
+
+def accuracy(manifest: dict[str, Any]) -> str:
+    """The README's table of figures."""
+    every = manifest["accuracy"]
+    clear = every["us_clear"]
+    rows = [
+        (
+            "plates found (IoU 0.3), at least 24 px wide at the network's input",
+            every["detection_recall_30_at24"],
+            "0.88",
+        ),
+        ("false plates per image", every["false_plates_per_image"], "at most 0.15"),
+        (
+            "exact text, clear US plates at least 60 px wide, from the whole picture (O≡0, I≡1)",
+            clear["exact_folded"],
+            "0.65",
+        ),
+        ("the same to the letter", clear["exact"], ""),
+        ("exact text, all plates with a known text (O≡0, I≡1)", every["exact_folded"], ""),
+        ("character error rate, the same plates", every["character_error_rate"], ""),
+    ]
+    table = "\n".join(f"| {what} | {value:.3f} | {bar} |" for what, value, bar in rows)
+    size = f"{every['model_bytes'] / 1e6:.2f} MB of models, {every['peak_rss_mb']:.0f} MB of memory"
+    speed = f"{every['cpu_ms_p50']:.0f} ms of processor time a picture (one x86 thread)"
+    counts = f"{every['plates_at24']}, {clear['plates']} and {every['plates_with_text']} plates"
+    head = "| figure | measured | first bar |\n|---|---|---|\n"
+    return f"{head}{table}\n\nOn {counts}; {size}, {speed}.\n"
+
+
+def readme(text: str) -> str:
+    """The README with its figures brought up to date."""
+    manifest = json.loads(MANIFEST.read_text(encoding="utf-8"))
+    head, rest = text.split(BEGIN)
+    return head + BEGIN + "\n" + accuracy(manifest) + END + rest.split(END)[1]
 
 
 def _commands(
@@ -63,4 +105,5 @@ def _line(text: str | None) -> str:
 
 if __name__ == "__main__":
     TARGET.write_text(render(), encoding="utf-8")
-    print(f"wrote {TARGET.name}")
+    README.write_text(readme(README.read_text(encoding="utf-8")), encoding="utf-8")
+    print(f"wrote {TARGET.name} and the figures of {README.name}")

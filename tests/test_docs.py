@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -65,10 +67,28 @@ def test_every_log_event_is_documented_and_no_other() -> None:
     assert told == _events()
 
 
-def test_the_commands_are_as_the_document_says() -> None:
+def _written() -> ModuleType:
+    """The generator of the documents."""
     spec = importlib.util.spec_from_file_location("write_docs", ROOT / ".ci" / "write_docs.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def test_the_commands_are_as_the_document_says() -> None:
+    module = _written()
     assert (ROOT / "docs" / "commands.md").read_text(encoding="utf-8") == module.render(), "run `make docs`"
+
+
+def test_the_figures_in_the_readme_are_those_of_the_manifest() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert readme == _written().readme(readme), "run `make docs`"
+
+
+def test_the_manifest_meets_the_first_bars() -> None:
+    accuracy = json.loads((ROOT / "inference" / "models" / "manifest.json").read_text())["accuracy"]
+    assert accuracy["detection_recall_30_at24"] >= 0.88
+    assert accuracy["false_plates_per_image"] <= 0.15
+    assert accuracy["us_clear"]["exact_folded"] >= 0.65
