@@ -54,4 +54,5 @@ class PullLimits:
     socket_timeout_s: float = 30.0  # seconds without a byte, handshake included
     handshake_timeout_s: float = 10.0  # seconds for the whole handshake: until then a caller is a stranger
     max_body_bytes: int = 64 * 1024  # bytes, a request body
+    max_linger_bytes: int = 1024 * 1024  # bytes of a refused body that are read and thrown away
     send_chunk_bytes: int = 64 * 1024  # bytes, one read of a segment file

@@ -243,8 +243,16 @@ class _Handler(BaseHTTPRequestHandler):
         if size < 0 or size > self._service.limits.max_body_bytes:
             self.close_connection = True
             self._answer(411 if size < 0 else 413)
+            self._drain(size)
             return None
         return self.rfile.read(size)
+
+    def _drain(self, size: int) -> None:
+        """Takes what the caller is still sending, up to a bound: closing on unread data would destroy our answer."""
+        left = min(max(size, 0), self._service.limits.max_linger_bytes)
+        with contextlib.suppress(OSError):
+            while left > 0 and (part := self.rfile.read(min(left, self._service.limits.send_chunk_bytes))):
+                left -= len(part)
 
     def _send_list(self) -> None:
         items = tuple(

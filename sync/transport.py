@@ -140,6 +140,8 @@ def _read(reply: requests.Response, max_bytes: int, deadline: float) -> bytes:
 
 def _translated(error: requests.RequestException) -> TransportError:
     cause = _tls_cause(error)
+    if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return TransportError("the connection was cut")
     if cause is not None:
         return TlsRejected(f"TLS failed ({cause.reason or 'handshake'}); check CA, certificate and clock")
     if isinstance(error, requests.exceptions.SSLError):

@@ -250,7 +250,8 @@ def test_nothing_leaves_that_cannot_be_recorded(rig: Rig) -> None:
 
 def test_requests_are_bounded(rig: Rig) -> None:
     transport = rig.link()
-    assert transport.post("/v1/shares", b"x" * (LIMITS.max_body_bytes + 1)).status == 413
+    for _ in range(5):  # the answer must arrive although the body was not wanted
+        assert transport.post("/v1/shares", b"x" * 900_000).status == 413
     assert transport.post("/v1/shares", b"{}").status == 400
     too_many = b'{"v":1,"epochs":[' + b",".join(b"%d" % at for at in range(MAX_SHARE_EPOCHS + 1)) + b"]}"
     assert transport.post("/v1/shares", too_many).status == 400

@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from sync.errors import BadReply, ReplyTooLarge, TlsRejected, TransportError
 from sync.limits import WireLimits
 from sync.office_sim import OfficeSim
-from sync.transport import HttpsTransport
+from sync.transport import HttpsTransport, _translated
 from sync.uploader import Uploader
 from tests.sync.factories import NOW_US, document
 from tests.sync.https_office import HttpsOffice
@@ -175,3 +177,10 @@ def test_the_environment_adds_no_proxy(
     transport = link(office, device, authority.path)
     assert transport.get("/v1/hotlists").status == 200
     transport.close()
+
+
+def test_a_cut_connection_is_not_taken_for_a_refused_certificate() -> None:
+    cut = requests.exceptions.SSLError(ssl.SSLEOFError(8, "EOF occurred in violation of protocol"))
+    error = _translated(cut)
+    assert not isinstance(error, TlsRejected)
+    assert not error.permanent
