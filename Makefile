@@ -48,7 +48,7 @@ test-slow: $(VENV)/.dev-stamp ## the longer suites (kill tables, fuzzing)
 	@$(BIN)/python -m pytest -m slow
 
 test-train: $(VENV)/.train-stamp ## the tests of the training code (needs torch)
-	@$(BIN)/python -m pytest -p no:anyio -m train tests/inference/training
+	@$(BIN)/python -m pytest -m train tests/inference/training
 
 hw-test: $(VENV)/.dev-stamp ## the rig: simulated hardware, or iron with RIG=file
 	@$(BIN)/python -m pytest hw_tests $(if $(RIG),--rig "$(RIG)")
