@@ -48,7 +48,8 @@ class Outcome:
     def good(self) -> bool:
         """Frames came, everything that was acknowledged came back as it was sealed, and every hit arrived."""
         seen = int(str(self.state.rates.get("frames", 0)))
-        whole = self.equal == len(self.state.acked) and bool(self.state.acked) >= bool(self.state.reads)
+        sealed = bool(self.state.acked) or not self.state.reads
+        whole = sealed and self.equal == len(self.state.acked)
         return seen > 0 and whole and self.waiting == 0 and self.set_aside == 0
 
 

@@ -100,7 +100,8 @@ class Reader:
         for track in ended:
             self._finish(track)
         for track in self._tracker.live:
-            self._alert_early(track)
+            if track.observations[-1].sequence == frame.sequence:  # else its vote is that of the last frame
+                self._alert_early(track)
         return result
 
     def _count(self, what: str, at_us: int) -> None:
