@@ -17,7 +17,7 @@ VIDEO ?=
 CAMERA ?=
 RUN_DIR ?= run
 
-.PHONY: help run test test-slow test-train hw-test lint format docs bench train lock clean
+.PHONY: help run test test-slow test-train hw-test lint format docs bench report train lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -66,12 +66,21 @@ format: $(VENV)/.dev-stamp ## let ruff put the code in order
 docs: $(VENV)/.dev-stamp ## write docs/commands.md from the commands themselves
 	@$(BIN)/python .ci/write_docs.py
 
-bench: $(VENV)/.run-stamp ## accuracy on the validation pictures, and the speed of each part
-	@$(BIN)/wayside bench accuracy --manifest $(DATA)/val.jsonl --root $(DATA) --json -
-	@$(BIN)/wayside bench accuracy --manifest $(DATA)/val.jsonl --root $(DATA) --min-width 60 --country US --quality clear --json -
+bench: $(VENV)/.run-stamp ## the models against their goals, and the speed of each part (PEER=python with fast-alpr)
+	@$(BIN)/wayside bench models --data $(DATA) $(if $(PEER),--peer "$(PEER)")
 	@$(BIN)/wayside bench pipeline --json -
 	@$(BIN)/wayside bench match --json -
 	@$(BIN)/wayside bench store --json -
+
+$(VENV)/.report-stamp: requirements/report.in $(VENV)/.run-stamp
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements/report.in
+	@touch $@
+
+build/models/plate-free/manifest.jsonl: | $(VENV)/.run-stamp
+	@$(BIN)/python -m inference.plate_free --manifest $(DATA)/val.jsonl --root $(DATA) --out build/models/plate-free
+
+report: $(VENV)/.report-stamp build/models/plate-free/manifest.jsonl ## the models' report with its curves (docs/models)
+	@$(BIN)/wayside bench report --data $(DATA) --plate-free build/models/plate-free/manifest.jsonl
 
 $(VENV)/.train-stamp: requirements/train.in $(VENV)/.dev-stamp
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements/train.in

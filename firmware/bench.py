@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import tempfile
 import time
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.registry import open_camera
+from firmware import bench_road, bench_sets
 from inference import bench as inference_bench
 from inference import evaluate
+from inference.report import document, goals, measure
 from storage.bench import bench_store
 from sync.hotlists.entry import Category, ListEntry
 from sync.hotlists.listfile import HotList, ListDocument
@@ -26,6 +31,10 @@ MATCH_SEED = 7
 PIPELINE_SEED = 3
 PIPELINE_FRAMES = 300  # 20 s of road ...
 PIPELINE_EVERY = 6  # ... of which every sixth frame is kept
+RENDERED = 60  # stills of each light in the models' report
+RENDERED_SEED = 11
+REPORT_COMMAND = "make report"
+MODEL_FRAMES = 120  # of road in the models' figures: only those with one plate are timed
 DAY_US = 86_400_000_000
 LETTERS = "ABCDEFGHJKLMNPRSTUVWXYZ"
 
@@ -38,8 +47,32 @@ def run_bench(options: argparse.Namespace) -> dict[str, Any]:
         return inference_bench.bench_pipeline(images=road_frames(), seconds=options.seconds)
     if options.kind == "match":
         return bench_match(options.seconds)
+    if options.kind in {"road", "night", "ghosts"}:
+        return _rendered(options)
     with tempfile.TemporaryDirectory(prefix="wayside-bench-") as folder:
         return dict(bench_store(options.seconds, Path(folder)))
+
+
+def _rendered(options: argparse.Namespace) -> dict[str, Any]:
+    if options.kind == "night":
+        return bench_sets.bench_night(options.out, options.seed, options.count)
+    if options.kind == "ghosts":
+        return bench_sets.bench_ghosts(
+            options.out, options.manifest, options.root, options.count, options.seed
+        )
+    return bench_road.run(
+        bench_road.RoadArgs(
+            night=options.light == "night",
+            speed_mph=min(max(options.speed_mph, 5.0), 100.0),
+            lanes=options.lanes,
+            seconds=options.minutes * 60 if options.minutes else options.seconds,
+            vehicles=options.vehicles,
+            fps=options.fps,
+            seed=options.seed,
+            severity=options.severity,
+            threads=options.threads,
+        )
+    )
 
 
 def _accuracy(options: argparse.Namespace) -> dict[str, Any]:
@@ -57,18 +90,59 @@ def _accuracy(options: argparse.Namespace) -> dict[str, Any]:
     )
 
 
-def road_frames() -> list[NDArray[np.uint8]]:
-    """1280x720 frames of the simulated roadside, the same in every run."""
+def road_frames(frames: int = PIPELINE_FRAMES) -> list[NDArray[np.uint8]]:
+    """1280x720 frames of the simulated roadside, the same in every run; every sixth of so many."""
     camera = open_camera("sim", {"seed": PIPELINE_SEED, "pace": "max"})
     try:
         kept = []
-        for number in range(PIPELINE_FRAMES):
+        for number in range(frames):
             frame = camera.capture(1.0)
             if frame is not None and number % PIPELINE_EVERY == 0:
                 kept.append(frame.pixels)
         return kept
     finally:
         camera.close()
+
+
+def bench_models(options: argparse.Namespace) -> str:
+    """The table of goals; writes the figures to `options.json` where it is given."""
+    measured = measure.measure(_asked(options))
+    if options.json:
+        measure.write_json(options.json, measured.figures)
+    return goals.table(goals.goals(measured.figures))
+
+
+def _asked(options: argparse.Namespace) -> measure.Asked:
+    return measure.Asked(
+        options.data,
+        limit=options.limit,
+        plate_free=options.plate_free,
+        acceptance=dict(options.acceptance),
+        peer=options.peer,
+        frames=road_frames(MODEL_FRAMES),
+    )
+
+
+def write_report(options: argparse.Namespace) -> list[Path]:
+    """The models' report; rendered stills and the failures' pictures go beside the gallery."""
+    rendered = options.gallery / "rendered"
+    asked = replace(
+        _asked(options),
+        rendered={light: _stills(rendered, light) for light in ("night", "day")},
+        candidates=True,
+    )
+    places = document.Places(
+        options.out, options.gallery, options.data, REPORT_COMMAND, f"{datetime.now(UTC):%Y-%m-%d}"
+    )
+    return document.build(measure.measure(asked), places)
+
+
+def _stills(folder: Path, light: str) -> Path:
+    """Rendered pictures of a light -> their manifest."""
+    lines = bench_sets.write_stills(folder, RENDERED_SEED, RENDERED, night=light == "night")
+    manifest = folder / f"{light}.jsonl"
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return manifest
 
 
 def bench_match(seconds: float) -> dict[str, Any]:

@@ -105,10 +105,94 @@ def _bench_options(bench: argparse.ArgumentParser) -> None:
         part = kinds.add_parser(name, help=what)
         part.add_argument("--seconds", type=float, default=10.0, help="how long to measure")
         part.set_defaults(run=_bench)
+    _road_options(kinds.add_parser("road", help="reads of the simulated road against what passed there"))
+    night = kinds.add_parser("night", help="renders stills by night and day with their truth, and reads them")
+    ghosts = kinds.add_parser("ghosts", help="makes pictures without plates, and counts what is read there")
+    ghosts.add_argument("--manifest", type=Path, required=True, help="labelled pictures to make them of")
+    ghosts.add_argument(
+        "--root", type=Path, required=True, help="folder that the manifest's paths start from"
+    )
+    for part in (night, ghosts):
+        part.add_argument("--out", type=Path, required=True, help="folder for the pictures and the manifest")
+        part.add_argument("--count", type=int, default=200, help="rendered pictures (of each light)")
+        part.add_argument("--seed", type=int, default=1)
+        part.set_defaults(run=_bench)
     for part in kinds.choices.values():
         part.add_argument(
             "--json", default="-", metavar="OUT", help="file for the figures; - is the terminal"
         )
+    models = kinds.add_parser("models", help="the models' goals beside what is measured")
+    _model_options(models)
+    models.add_argument("--json", type=Path, metavar="OUT", help="also write the figures to this file")
+    models.set_defaults(run=_bench_models)
+    report = kinds.add_parser(
+        "report", help="the models' report: figures, curves, failures (needs matplotlib)"
+    )
+    _model_options(report)
+    report.add_argument("--out", type=Path, default=Path("docs/models"), help="folder of the report")
+    report.add_argument(
+        "--gallery",
+        type=Path,
+        default=Path("build/models"),
+        help="folder of the failures' pictures; never published",
+    )
+    report.set_defaults(run=_bench_report)
+
+
+def _road_options(road: argparse.ArgumentParser) -> None:
+    road.add_argument("--light", choices=("day", "night"), default="day")
+    road.add_argument("--speed-mph", type=float, default=55.0, help="of the traffic, 5 to 100")
+    road.add_argument(
+        "--lanes", type=int, choices=(1, 2), default=2, help="2: with traffic that comes nearer"
+    )
+    length = road.add_mutually_exclusive_group()
+    length.add_argument("--vehicles", type=int, default=100, help="how many pass, about")
+    length.add_argument("--seconds", type=float, help="of road, instead")
+    length.add_argument("--minutes", type=float, help="of road, instead")
+    road.add_argument("--fps", type=float, default=30.0)
+    road.add_argument("--seed", type=int, default=1)
+    road.add_argument(
+        "--severity",
+        type=int,
+        choices=range(4),
+        default=1,
+        help="0 clear road, clean plates; 1 an ordinary one; 2 rain, shutter twice too long; 3 nearly hopeless",
+    )
+    road.add_argument("--threads", type=int, default=1)
+    road.set_defaults(run=_bench)
+
+
+def _model_options(part: argparse.ArgumentParser) -> None:
+    part.add_argument("--data", type=Path, required=True, help="folder of val.jsonl and its pictures")
+    part.add_argument("--limit", type=int, help="only the first K pictures")
+    part.add_argument(
+        "--plate-free",
+        type=Path,
+        metavar="MANIFEST",
+        help="pictures without plates, beside their manifest: counts ghosts",
+    )
+    part.add_argument(
+        "--acceptance",
+        type=_acceptance,
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="manifest of the acceptance pictures US, EU or BR; pictures beside it",
+    )
+    part.add_argument(
+        "--peer",
+        nargs="?",
+        const=sys.executable,
+        metavar="PYTHON",
+        help="time fast-alpr on the same frames, in the interpreter that has it",
+    )
+
+
+def _acceptance(text: str) -> tuple[str, Path]:
+    name, _, path = text.partition("=")
+    if name not in ("US", "EU", "BR") or not path:
+        raise argparse.ArgumentTypeError(f"{text}: wants US=FILE, EU=FILE or BR=FILE")
+    return name, Path(path)
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -168,6 +252,21 @@ def _bench(options: argparse.Namespace) -> int:
         print(text)
     else:
         Path(options.json).write_text(text + "\n", encoding="utf-8")
+    return ExitCode.OK
+
+
+def _bench_models(options: argparse.Namespace) -> int:
+    from firmware.bench import bench_models
+
+    print(bench_models(options), end="")
+    return ExitCode.OK
+
+
+def _bench_report(options: argparse.Namespace) -> int:
+    from firmware.bench import write_report
+
+    for path in write_report(options):
+        print(path)
     return ExitCode.OK
 
 

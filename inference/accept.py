@@ -20,6 +20,7 @@ class Acceptance:
     accept_text: float = 0.2
     accept_bias: float = 0.0
     accept_score: float = 0.5  # a box with less is no plate
+    accept_zoomed: float = 0.9  # ... where a closer look found it: it looks at more places
 
     def tuned(self, thresholds: Mapping[str, float]) -> Acceptance:
         """These weights with the manifest's figures."""
@@ -33,7 +34,7 @@ class Acceptance:
         return 1.0 / (1.0 + exp(-total))
 
     def takes(self, detector: float, plate: float, text: float) -> bool:
-        """Whether a box with these probabilities is taken for a plate."""
+        """Whether a box of the usual look with these probabilities is taken for a plate."""
         return self.score(detector, plate, text) >= self.accept_score
 
 

@@ -14,6 +14,7 @@ ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 BLANK: Final = len(ALPHABET)
 BEAM_WIDTH: Final = 8
 MIN_STEP: Final = 1e-3  # classes less probable than this at a time step are not followed
+SURE: Final = 0.9  # the best path's text is not searched for rivals by beam above this
 MAX_OTHERS: Final = 5  # other texts kept
 MAX_ALTERNATIVES: Final = 3  # other characters kept per position
 MIN_ALTERNATIVE: Final = 0.005
@@ -30,7 +31,21 @@ def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> Probabili
 
 
 def decode(probabilities: Probabilities) -> Decoded:
-    """(T, 37) -> the best text of a small beam search, with posteriors."""
+    """(T, 37) -> the most probable text, with posteriors and what else it may be.
+
+    The best path's text is taken as it is when it is sure: above one half no other text can be more probable.
+    """
+    labels = greedy(probabilities)
+    sure = probability(probabilities, labels)
+    if sure < SURE:
+        return _searched(probabilities)
+    if not labels:
+        return Decoded("", min(1.0, sure), ())
+    totals = substitutions(probabilities, labels)
+    return Decoded(_text(labels), min(1.0, sure), _characters(totals, labels), _replaced(totals, labels))
+
+
+def _searched(probabilities: Probabilities) -> Decoded:
     beam = beam_search(probabilities)
     labels = beam[0][0]
     others = tuple((_text(other), p) for other, p in beam[1 : MAX_OTHERS + 1] if other)
@@ -40,6 +55,15 @@ def decode(probabilities: Probabilities) -> Decoded:
         chars=characters(probabilities, labels),
         others=others,
     )
+
+
+def _replaced(totals: Probabilities, labels: Labels) -> tuple[tuple[str, float], ...]:
+    """The most probable texts that differ in one character."""
+    rivals = totals.copy()
+    rivals[np.arange(len(labels)), list(labels)] = 0.0
+    places = np.argsort(-rivals, axis=None)[:MAX_OTHERS]
+    pairs = [(divmod(int(k), BLANK), float(rivals.flat[k])) for k in places]
+    return tuple((_text((*labels[:i], c, *labels[i + 1 :])), p) for (i, c), p in pairs if p > 0)
 
 
 def greedy(probabilities: Probabilities) -> Labels:
@@ -91,9 +115,12 @@ def characters(probabilities: Probabilities, labels: Labels) -> tuple[CharRead, 
     """Per position of the text: its character and alternatives, each given that the others are right."""
     if not labels:
         return ()
-    totals = substitutions(probabilities, labels)
-    totals /= np.maximum(totals.sum(axis=1, keepdims=True), 1e-300)
-    return tuple(_character(row, label) for row, label in zip(totals, labels, strict=True))
+    return _characters(substitutions(probabilities, labels), labels)
+
+
+def _characters(totals: Probabilities, labels: Labels) -> tuple[CharRead, ...]:
+    shares = totals / np.maximum(totals.sum(axis=1, keepdims=True), 1e-300)
+    return tuple(_character(row, label) for row, label in zip(shares, labels, strict=True))
 
 
 def _character(row: Probabilities, label: int) -> CharRead:

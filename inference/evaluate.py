@@ -9,7 +9,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -19,10 +19,21 @@ from inference.labels import Entry, as_box, load_picture, read_manifest, truth_t
 from inference.models import Models, load_models
 from inference.pipeline import Pipeline, PipelineSettings, fit_scale
 from inference.preprocess import to_grey
-from inference.scoring import Predicted, Tally, Truth
-from inference.types import FrameResult, PlateRead
+from inference.scoring import (
+    ECE_BINS,
+    Predicted,
+    Tally,
+    Truth,
+    calibration_error,
+    coverage_at,
+    risk_coverage,
+)
+from inference.types import FrameResult, PlateRead, Rejected
+from inference.zoom import LOOKS
 
 MIN_WIDTH_AT_INPUT_PX: Final = 24.0  # narrower plates are left out of the `_at24` recalls
+REJECTED_NUMBERS: Final = ("score", "plate_score", "text_score", "accept_score", "threshold", "width_px")
+CURVE_POINTS: Final = 64  # of the risk-coverage curve at most
 WARM_UP: Final = 2  # runs before the clock, so that first-use costs don't count
 
 
@@ -40,7 +51,8 @@ class AccuracyArgs:
     reads: Path | None = None  # one JSON line per picture goes here
     json_out: Path | None = None
     models: Path | None = None
-    settings: PipelineSettings | None = None
+    settings: PipelineSettings | None = None  # None: the manifest's, for stills
+    closer_looks: int = LOOKS  # at parts of a picture in which no plate was accepted
 
 
 @dataclass(slots=True)
@@ -54,7 +66,7 @@ class Costs:
 def run(args: AccuracyArgs, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
     """Reads every picture of the manifest -> the figures; writes `reads` and `json_out` when given."""
     models = load_models(args.models, args.threads)
-    pipeline = Pipeline(models, args.settings)
+    pipeline = Pipeline(models, args.settings or for_stills(models, args.closer_looks))
     entries = list(read_manifest(args.manifest))[: args.limit]
     tally, costs = Tally(), Costs()
     sink = args.reads.open("w", encoding="utf-8") if args.reads else None
@@ -70,6 +82,11 @@ def run(args: AccuracyArgs, progress: Callable[[int, int], None] | None = None) 
     if args.json_out:
         args.json_out.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return figures
+
+
+def for_stills(models: Models, closer_looks: int = LOOKS) -> PipelineSettings:
+    """The manifest's settings, with closer looks where no plate was accepted."""
+    return replace(PipelineSettings().tuned(models.thresholds), closer_looks=closer_looks)
 
 
 def _one(
@@ -89,7 +106,7 @@ def _one(
 
 
 def _count(entry: Entry, args: AccuracyArgs, scale: float, result: FrameResult, tally: Tally) -> None:
-    predictions = [Predicted(read.box, read.text, read.score) for read in result.reads]
+    predictions = [Predicted(read.box, read.text, read.score, read.confidence) for read in result.reads]
     if entry.plates is None:
         tally.images += 1
         return
@@ -116,7 +133,9 @@ def truth_of(plate: dict[str, Any], args: AccuracyArgs, scale: float) -> Truth:
 def as_line(image: str, result: FrameResult, ms: float, cpu_ms: float) -> dict[str, Any]:
     """One picture's reads as the reads file has them."""
     plates = [_plate_line(read) for read in result.reads]
-    return {"image": image, "ms": round(ms, 3), "cpu_ms": round(cpu_ms, 3), "plates": plates}
+    rejected = [_rejected_line(one) for one in result.rejected]
+    times = {"ms": round(ms, 3), "cpu_ms": round(cpu_ms, 3)}
+    return {"image": image, **times, "plates": plates, "rejected": rejected}
 
 
 def _plate_line(read: PlateRead) -> dict[str, Any]:
@@ -128,7 +147,26 @@ def _plate_line(read: PlateRead) -> dict[str, Any]:
         "state": read.state,
         "score": round(read.score, 4),
         "plate_score": round(read.plate_score, 4),
+        "text_score": round(read.text_score, 4),
+        "accept_score": round(read.accept_score, 4),
+        "width_px": round(read.width_px, 1),
+        "height_px": round(read.height_px, 1),
+        "sharpness": round(read.sharpness, 1),
+        "looks": read.looks,
+        "agreed": read.agreed,
+        "two_rows": read.two_rows,
+        "zoomed": read.zoomed,
+        "chars": [
+            [c.char, round(c.probability, 4), [[o, round(p, 4)] for o, p in c.alternatives]]
+            for c in read.chars
+        ],
     }
+
+
+def _rejected_line(rejected: Rejected) -> dict[str, Any]:
+    numbers = {name: getattr(rejected, name) for name in REJECTED_NUMBERS}
+    told = {name: round(value, 4) for name, value in numbers.items() if value is not None}
+    return {"reason": str(rejected.reason), "box": [round(v, 2) for v in rejected.box], **told}
 
 
 def report(tally: Tally, costs: Costs, models: Models) -> dict[str, Any]:
@@ -148,12 +186,29 @@ def report(tally: Tally, costs: Costs, models: Models) -> dict[str, Any]:
         "min_width_at_input_px": MIN_WIDTH_AT_INPUT_PX,
         "false_plates_per_image": ratio(tally.false_plates, tally.images if tally.boxed else 0),
         "character_error_rate": ratio(tally.edits, tally.characters),
+        "ece": digits(calibration_error(tally.judged)),
+        "ece_bins": ECE_BINS,
+        "coverage_at_99": digits(coverage_at(tally.judged, tally.texts, 0.99)),
+        "coverage_at_95": digits(coverage_at(tally.judged, tally.texts, 0.95)),
+        "risk_coverage": curve(tally),
         "ms_p50": percentile(costs.wall, 50),
         "ms_p95": percentile(costs.wall, 95),
         "cpu_ms_p50": percentile(costs.cpu, 50),
         "model_bytes": models.model_bytes,
         "peak_rss_mb": round(peak_rss_mb(), 1),
     }
+
+
+def curve(tally: Tally) -> list[list[float]]:
+    """[threshold, share of plates read, share of these right], thinned."""
+    points = risk_coverage(tally.judged, tally.texts)
+    step = max(1, -(-len(points) // CURVE_POINTS))
+    return [[round(v, 4) for v in point] for point in points[step - 1 :: step]]
+
+
+def digits(value: float | None) -> float | None:
+    """To four digits."""
+    return None if value is None else round(value, 4)
 
 
 def ratio(part: int, whole: int) -> float | None:
@@ -184,6 +239,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--quality")
     parser.add_argument("--models", type=Path)
     parser.add_argument("--reads", type=Path)
+    parser.add_argument("--closer-looks", type=int, default=LOOKS, help="0: the usual look only, as live")
     parser.add_argument("--json", type=Path, dest="json_out")
     figures = run(AccuracyArgs(**vars(parser.parse_args(argv))))
     sys.stdout.write(json.dumps(figures, indent=1, sort_keys=True) + "\n")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from inference.types import Box
 
 MAX_LINE_BYTES: Final = 1024 * 1024
 MAX_PLATES: Final = 1000  # in one picture
+HELD_OUT_SHARE: Final = 16  # one text in so many
 NO_FULL_TEXT: Final = frozenset({"nonlatin", "unreadable", "notplate"})  # qualities
 
 
@@ -51,7 +53,7 @@ def _entry(line: bytes, where: str) -> Entry:
         raise BadManifestError(f"{where}: not JSON") from error
     if not isinstance(raw, dict) or not isinstance(raw.get("image"), str):
         raise BadManifestError(f"{where}: wants an object with an `image`")
-    plates = raw.get("plates")
+    plates = raw.get("plates", [raw] if "box" in raw else None)  # a crop's line is its one plate's
     if plates is not None and not _is_plates(plates):
         raise BadManifestError(f"{where}: `plates` is a list of objects whose `box` is [x1, y1, x2, y2]")
     width, height = raw.get("width"), raw.get("height")
@@ -98,3 +100,8 @@ def truth_text(plate: Mapping[str, Any]) -> str | None:
     if not isinstance(text, str) or "?" in text or plate.get("quality") in NO_FULL_TEXT:
         return None
     return clean(text) or None
+
+
+def held_out(text: str) -> bool:
+    """Whether plates with this text are kept out of training, so that confidence can be fitted on them."""
+    return zlib.crc32(text.encode()) % HELD_OUT_SHARE == 0

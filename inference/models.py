@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loads the three nets; nothing runs whose bytes are not those that the manifest names."""
+"""Loads the nets; nothing runs whose bytes are not those that the manifest names."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from inference.runtime import Net, TfliteNet
 MODELS_DIR: Final = Path(__file__).parent / "models"
 MANIFEST: Final = "manifest.json"
 NAMES: Final = ("detector", "corners", "reader")
+OPTIONAL: Final = ("state",)  # manifests of before it was there load without
 MAX_MODEL_BYTES: Final = 32 * 1024 * 1024
 MAX_MANIFEST_BYTES: Final = 1024 * 1024
 
@@ -27,6 +28,7 @@ class Models:
     detector: Net
     corners: Net
     reader: Net
+    state: Net | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict)
     model_bytes: int = 0
     digests: Mapping[str, str] = field(default_factory=dict)
@@ -36,12 +38,14 @@ def load_models(directory: Path | None = None, threads: int = 1) -> Models:
     """The nets of a folder, checked by SHA-256; raises Model{Missing,Corrupt,Mismatch}Error."""
     folder = directory or MODELS_DIR
     manifest = read_manifest(folder)
-    contents = {name: _checked(folder, name, manifest["models"]) for name in NAMES}
+    wanted = (*NAMES, *(name for name in OPTIONAL if name in manifest["models"]))
+    contents = {name: _checked(folder, name, manifest["models"]) for name in wanted}
     nets = {name: TfliteNet(name, content, threads=threads) for name, content in contents.items()}
     return Models(
         detector=nets["detector"],
         corners=nets["corners"],
         reader=nets["reader"],
+        state=nets.get("state"),
         thresholds={str(k): float(v) for k, v in manifest.get("thresholds", {}).items()},
         model_bytes=sum(len(content) for content in contents.values()),
         digests={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from inference.decode import ALPHABET, Probabilities, decode, softmax
+from inference.decode import ALPHABET, MAX_OTHERS, Probabilities, decode, softmax
 from inference.preprocess import Grey, normalise, rectify
 from inference.rectify import rows_of, sharpness
 from inference.runtime import Net, by_shape
@@ -25,11 +25,19 @@ def read_rows(net: Net, grey: Grey, corners: Corners, temperature: float = 1.0) 
     upper, lower = (
         decode(probabilities(net, normalise(rectify(grey, row)), temperature)) for row in rows_of(corners)
     )
-    return Decoded(
-        text=upper.text + lower.text,
-        confidence=upper.confidence * lower.confidence,
-        chars=upper.chars + lower.chars,
-    )
+    return joined(upper, lower)
+
+
+def joined(upper: Decoded, lower: Decoded) -> Decoded:
+    """Two rows as one text; the rows err each on their own, so their probabilities multiply."""
+    best = (upper.text + lower.text, upper.confidence * lower.confidence)
+    pairs = [
+        (a + b, p * q)
+        for a, p in ((upper.text, upper.confidence), *upper.others)
+        for b, q in ((lower.text, lower.confidence), *lower.others)
+    ]
+    others = sorted((pair for pair in pairs[1:] if pair[0] != best[0]), key=lambda pair: -pair[1])
+    return Decoded(*best, upper.chars + lower.chars, tuple(others[:MAX_OTHERS]))
 
 
 def probabilities(net: Net, crop: Grey, temperature: float) -> Probabilities:

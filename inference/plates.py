@@ -29,6 +29,8 @@ CONFUSIONS: Final = (
 NOT_READ: Final = "not read"  # the note beside a state of None
 MAX_TEXT: Final = 16  # characters; longer is no plate
 
+LONGEST_OF_A_KIND: Final = 8  # letters alone or digits alone: no serial known to us has more
+
 _KEPT: Final = frozenset(ALPHABET)
 _FOLD: Final = str.maketrans(FOLDED)
 
@@ -41,6 +43,14 @@ def clean(text: str) -> str:
 def fold(text: str) -> str:
     """The text with O as 0 and I as 1: what plates of many states don't tell apart."""
     return text.translate(_FOLD)
+
+
+def is_lettering(text: str) -> bool:
+    """Whether a text is a word or a number longer than any serial, such as SCHOOLBUS or a telephone number's."""
+    if len(text) <= LONGEST_OF_A_KIND:
+        return False
+    letters = text.replace("0", "O").replace("1", "I")
+    return letters.isalpha() or fold(text).isdigit()
 
 
 def confusable(a: str, b: str) -> bool:

@@ -21,12 +21,12 @@ INPUT_ZERO_POINT: Final = -128
 
 
 class Net(Protocol):
-    """A net with one grey picture as input."""
+    """A net with one picture as input, grey or in colour."""
 
     name: str
 
     def run(self, picture: Grey) -> dict[str, Output]:
-        """(H, W) uint8 -> outputs by tensor name; raises ModelMismatchError for another (H, W)."""
+        """(H, W) or (H, W, 3) uint8 -> outputs by name; raises ModelMismatchError for another shape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class TfliteNet:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """(1, H, W, 1)."""
+        """(1, H, W, 1), or (1, H, W, 3) for colour."""
         return tuple(int(n) for n in self._input["shape"])
 
     def output_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -91,8 +91,8 @@ class TfliteNet:
         return {str(o["name"]): tuple(int(n) for n in o["shape"]) for o in self._outputs}
 
     def run(self, picture: Grey) -> dict[str, Output]:
-        """(H, W) uint8 -> outputs by tensor name; raises ModelMismatchError for another (H, W)."""
-        if (1, *picture.shape, 1) != self.input_shape:
+        """(H, W) or (H, W, 3) uint8 -> outputs by name; raises ModelMismatchError for another shape."""
+        if (1, *picture.shape, 1)[:4] != self.input_shape:
             raise ModelMismatchError(f"model {self.name}: wants {self.input_shape}, got {picture.shape}")
         self._interpreter.set_tensor(self._input["index"], to_int8(picture).reshape(self.input_shape))
         self._interpreter.invoke()

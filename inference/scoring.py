@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
+
+import numpy as np
 
 from inference.detector import iou
 from inference.plates import distance, fold
@@ -13,6 +16,7 @@ from inference.types import Box
 
 MATCH_IOU: Final = 0.3
 STRICT_IOU: Final = 0.5
+ECE_BINS: Final = 12  # of equal count
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class Predicted:
     box: Box
     text: str
     score: float
+    confidence: float = 0.0  # that the text is right
 
 
 @dataclass(slots=True)
@@ -53,6 +58,7 @@ class Tally:
     exact_folded: int = 0
     characters: int = 0
     edits: int = 0
+    judged: list[tuple[float, bool]] = field(default_factory=list)  # confidence of a text, and is it right
 
     def add(self, truths: Sequence[Truth], predictions: Sequence[Predicted], min_wide: float) -> None:
         """One picture with boxes; what lies on a plate left out by a filter is not false."""
@@ -73,7 +79,7 @@ class Tally:
             nearest = min(left, key=lambda p: (distance(fold(text), fold(p.text)), -p.score), default=None)
             if nearest is not None:
                 left.remove(nearest)
-            self._add_text(text, nearest.text if nearest else "")
+            self._add_text(text, nearest)
 
     def _add_plate(self, truth: Truth, found: Predicted | None, min_wide: float) -> None:
         strict = found is not None and truth.box is not None and iou(truth.box, found.box) >= STRICT_IOU
@@ -85,9 +91,12 @@ class Tally:
             self.wide_found_30 += found is not None
             self.wide_found_50 += strict
         if truth.text:
-            self._add_text(truth.text, found.text if found else "")
+            self._add_text(truth.text, found)
 
-    def _add_text(self, truth: str, read: str) -> None:
+    def _add_text(self, truth: str, found: Predicted | None) -> None:
+        read = found.text if found else ""
+        if found and read:
+            self.judged.append((found.confidence, fold(read) == fold(truth)))
         self.texts += 1
         self.exact += read == truth
         self.exact_folded += fold(read) == fold(truth)
@@ -104,3 +113,28 @@ def match(boxes: Sequence[Box | None], predictions: Sequence[Predicted]) -> dict
         if best >= MATCH_IOU:
             pairs[i] = j
     return pairs
+
+
+def calibration_error(judged: Sequence[tuple[float, bool]], bins: int = ECE_BINS) -> float | None:
+    """Expected calibration error over bins of equal count: mean |confidence - share right|; None of nothing."""
+    if not judged:
+        return None
+    ordered = np.array(sorted(judged), dtype=np.float64)
+    parts = [part for part in np.array_split(ordered, bins) if len(part)]
+    return float(sum(abs(p[:, 0].mean() - p[:, 1].mean()) * len(p) for p in parts) / len(ordered))
+
+
+def risk_coverage(judged: Sequence[tuple[float, bool]], texts: int) -> list[tuple[float, float, float]]:
+    """(threshold, share of all `texts` plates read at it, share of these that are right), surest first."""
+    ordered = sorted(judged, key=lambda one: -one[0])
+    right = np.cumsum([is_right for _, is_right in ordered])
+    ends = [i for i, (a, b) in enumerate(pairwise(ordered)) if a[0] != b[0]]
+    ends += [len(ordered) - 1] if ordered else []
+    return [(ordered[i][0], (i + 1) / texts, float(right[i]) / (i + 1)) for i in ends]
+
+
+def coverage_at(judged: Sequence[tuple[float, bool]], texts: int, precision: float) -> float | None:
+    """The largest share of all plates that a threshold gives with at least this precision; None of no plates."""
+    if not texts:
+        return None
+    return max((read for _, read, right in risk_coverage(judged, texts) if right >= precision), default=0.0)

@@ -16,6 +16,11 @@ MAX_OBSERVATIONS: Final = 256  # per track; of a longer pass every second older 
 MAX_STEP_S: Final = 0.5  # velocity is carried forward no further
 SPEED_SPAN_US: Final = 150_000  # one frame's jitter would make a poor speed at 30 frames a second
 SPEED_FRAMES: Final = 6
+SPEED_WIDTHS: Final = 0.3  # ... unless it has moved by this much: a fast plate's speed changes by the frame
+SLOWER: Final = 0.3  # in perspective a plate that drives away moves this little of the predicted way ...
+FASTER: Final = (
+    2.2  # ... and one that comes nearer this much: 4 m before the camera at 80 mph, 30 frames a second
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +30,14 @@ class TrackerSettings:
     max_gap_us: int = 700_000  # unseen for longer: the vehicle has passed
     max_track_us: int = 60 * SECOND_US  # a vehicle that stands is reported this often
     min_iou: float = 0.2  # of the predicted box, for a match by place
+    on_way_widths: float = 0.5  # ... or this close to the predicted way
     reach_widths: float = 1.5  # plate widths from the predicted place that a match may lie away ...
     reach_widths_per_s: float = 25.0  # ... and more for every second since, while no speed is known
     min_similarity: float = 0.55  # of the texts, for a match away from the predicted place
+    next_similarity: float = 0.35  # ... and in the frame after the first, when no speed is known
+    next_us: int = 100_000  # a later frame is not the next one
+    unsure: float = 0.5  # a text with less confidence can't tell whose it is ...
+    unsure_widths: float = 1.2  # ... so in the next frame nearness is enough: no other plate is within 40 cm
     unlike: float = 0.35  # sure texts less alike than this are two vehicles even in one place
     sure: float = 0.8  # confidence from which a text can tell two vehicles apart
     max_growth: float = 2.5  # ratio of plate widths between two frames
@@ -77,9 +87,10 @@ class Track:
         self.observations = kept + self.observations[half:]
 
     def _speed(self, now: Observation) -> tuple[float, float]:
-        """Px per second since the first of the last frames that lie within SPEED_SPAN_US."""
+        """Px per second since the last frame that was SPEED_WIDTHS away, or the first within SPEED_SPAN_US."""
         recent = [o for o in self.observations[-SPEED_FRAMES:] if now.t_us - o.t_us <= SPEED_SPAN_US]
-        return _velocity(recent[0] if recent else self.observations[-1], now)
+        moved = (o for o in reversed(recent) if _widths_away(o.read.box, now.read.box) >= SPEED_WIDTHS)
+        return _velocity(next(moved, recent[0] if recent else self.observations[-1]), now)
 
 
 class Tracker:
@@ -160,11 +171,12 @@ def affinity(track: Track, read: PlateRead, t_us: int, settings: TrackerSettings
         return 0.0
     place = track.predicted(t_us)
     overlap = iou(place, read.box)
-    away = _widths_away(place, read.box)
-    near = away <= _reach(track, t_us, settings)
-    if overlap < settings.min_iou and not (near and alike >= settings.min_similarity):
-        return 0.0
-    return overlap + alike + 1.0 / (1.0 + away)
+    away = _widths_off_way(last.box, place, read.box)
+    by_place = overlap >= settings.min_iou or (_moves(track) and away <= settings.on_way_widths)
+    next_to = _first(track, t_us, settings) and away <= settings.unsure_widths
+    unsure = min(last.confidence, read.confidence) < settings.unsure
+    by_text = away <= _reach(track, t_us, settings) and alike >= _least_alike(track, t_us, settings)
+    return overlap + alike + 1.0 / (1.0 + away) if by_place or by_text or (next_to and unsure) else 0.0
 
 
 def quality(read: PlateRead) -> float:
@@ -173,21 +185,48 @@ def quality(read: PlateRead) -> float:
     return read.confidence * (0.5 + 0.35 * size + 0.15 * min(read.sharpness / 4000.0, 1.0))
 
 
+def _moves(track: Track) -> bool:
+    return len(track.observations) > 1 and track.velocity != (0.0, 0.0)
+
+
+def _least_alike(track: Track, t_us: int, settings: TrackerSettings) -> float:
+    return settings.next_similarity if _first(track, t_us, settings) else settings.min_similarity
+
+
+def _first(track: Track, t_us: int, settings: TrackerSettings) -> bool:
+    """Whether the track has one frame so far, the one before this."""
+    return len(track.observations) == 1 and t_us - track.last_us <= settings.next_us
+
+
 def _reach(track: Track, t_us: int, settings: TrackerSettings) -> float:
     if len(track.observations) > 1:
         return settings.reach_widths
     return settings.reach_widths + settings.reach_widths_per_s * (t_us - track.last_us) / SECOND_US
 
 
+def _widths_off_way(last: Box, predicted: Box, box: Box) -> float:
+    """Plate widths between a box and the nearest place on the way from SLOWER to FASTER than predicted."""
+    (lx, ly), (px, py), (x, y) = _centre(last), _centre(predicted), _centre(box)
+    way, moved = (px - lx, py - ly), (x - lx, y - ly)
+    square = way[0] ** 2 + way[1] ** 2
+    share = (moved[0] * way[0] + moved[1] * way[1]) / square if square > 0 else 1.0
+    share = min(max(share, SLOWER), FASTER)
+    dx, dy = moved[0] - share * way[0], moved[1] - share * way[1]
+    return float((dx * dx + dy * dy) ** 0.5) / max(last[2], box[2], 1.0)
+
+
+def _centre(box: Box) -> tuple[float, float]:
+    return box[0] + box[2] / 2, box[1] + box[3] / 2
+
+
 def _widths_away(a: Box, b: Box) -> float:
-    dx = (a[0] + a[2] / 2) - (b[0] + b[2] / 2)
-    dy = (a[1] + a[3] / 2) - (b[1] + b[3] / 2)
-    return float((dx * dx + dy * dy) ** 0.5) / max(a[2], b[2], 1.0)
+    (ax, ay), (bx, by) = _centre(a), _centre(b)
+    return float(((ax - bx) ** 2 + (ay - by) ** 2) ** 0.5) / max(a[2], b[2], 1.0)
 
 
 def _velocity(before: Observation, after: Observation) -> tuple[float, float]:
     dt = (after.t_us - before.t_us) / SECOND_US
     if dt <= 0:
         return 0.0, 0.0
-    (ax, ay, aw, ah), (bx, by, bw, bh) = before.read.box, after.read.box
-    return ((bx + bw / 2) - (ax + aw / 2)) / dt, ((by + bh / 2) - (ay + ah / 2)) / dt
+    (ax, ay), (bx, by) = _centre(before.read.box), _centre(after.read.box)
+    return (bx - ax) / dt, (by - ay) / dt

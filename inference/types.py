@@ -16,7 +16,10 @@ Corners = NDArray[np.float32]
 class Reason(StrEnum):
     """Why something seen gave no read: the ledger counts by these words."""
 
-    NOT_A_PLATE = "not a plate"
+    NOT_A_PLATE = "not a plate"  # to the corner net
+    DOUBTFUL = "doubtful plate"  # to all nets together
+    ODD_SHAPE = "not the shape of a plate"
+    LETTERING = "lettering that is no plate"
     TOO_SMALL = "too small"
     UNREADABLE = "unreadable"
     ONE_FRAME_ONLY = "one frame only"
@@ -56,8 +59,18 @@ class Decoded:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What one or more looks at a plate's characters gave together."""
+
+    decoded: Decoded
+    sharpness: float  # of the first crop
+    looks: int = 1
+    agreed: int = 1  # looks whose own best text is the one given
+
+
+@dataclass(frozen=True, slots=True)
 class PlateRead:
-    """A plate read in one frame."""
+    """A plate read in one frame; `confidence` is the calibrated chance that the whole text is right."""
 
     text: str
     confidence: float
@@ -73,15 +86,27 @@ class PlateRead:
     height_px: float
     sharpness: float
     others: tuple[tuple[str, float], ...] = ()
+    text_score: float = 0.0  # of the reader alone, before calibration
+    accept_score: float = 1.0  # of all nets together, that it is a plate
+    looks: int = 1  # crops read
+    agreed: int = 1  # ... whose own best text is the one given
+    two_rows: bool = False
+    zoomed: bool = False  # found by a closer look at a part of the frame
+    states: tuple[tuple[str, float], ...] = ()  # of issuance ("other": none of the US), most probable first
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Something the detector proposed that gave no read, and why."""
+    """Something the detector proposed that gave no read, and why; what was not measured is None."""
 
     reason: Reason
     box: Box
-    score: float
+    score: float  # of the detector
+    width_px: float = 0.0
+    plate_score: float | None = None  # of the corner net
+    text_score: float | None = None  # of the reader
+    accept_score: float | None = None  # of all together
+    threshold: float | None = None  # what the last of these had to reach
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from drivers.sim.traffic import Vehicle
 
 KEPT: Final = 24  # vehicles whose pictures are kept; more are never in sight
 SMALLEST_LEVEL_PX: Final = 24
+MUDDIEST: Final = 0.8  # of a plate's dirt: more, and nobody could read it
 Picture = NDArray[np.uint8]
 Quad = NDArray[np.float64]
 
@@ -98,8 +99,8 @@ class VehicleArt:
 class Gallery:
     """Keeps the pictures of the vehicles in sight."""
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
+    def __init__(self, seed: int, dirt: float = 0.0) -> None:
+        self._seed, self._dirt = seed, dirt
         self._plates: OrderedDict[int, PlatePictures] = OrderedDict()
         self._art: OrderedDict[tuple[int, bool], VehicleArt] = OrderedDict()
 
@@ -125,7 +126,11 @@ class Gallery:
     def _plate(self, vehicle: Vehicle) -> PlatePictures:
         if vehicle.number not in self._plates:
             rng = np.random.default_rng([self._seed, 2, vehicle.number])
-            self._plates[vehicle.number] = draw_plate(vehicle.design, vehicle.plate, rng)
+            dirt = min(
+                MUDDIEST,
+                self._dirt * float(np.random.default_rng([self._seed, 5, vehicle.number]).exponential()),
+            )
+            self._plates[vehicle.number] = draw_plate(vehicle.design, vehicle.plate, rng, dirt=dirt)
             if len(self._plates) > KEPT:
                 self._plates.popitem(last=False)
         return self._plates[vehicle.number]

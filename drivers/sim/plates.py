@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from drivers.sim.designs import Colour, Design, separated
 from drivers.sim.glyphs import DRAWABLE, FULL_H, TOOL, draw_text, text_width
+from drivers.sim.weather import mud
 
 PX_PER_IN: Final = 56
 WIDTH_IN: Final = 12.0
@@ -22,6 +23,8 @@ SERIAL_CENTRE_IN: Final = 3.0
 SERIAL_ROOM_IN: Final = 10.5  # the widest that a serial may be
 RETRO_SHEET: Final = 226  # grey of the sheet under the lamp, before distance
 PLAIN_DIFFUSE: Final = 26  # grey of what does not send light back
+MUD: Final = (78.0, 92.0, 104.0)
+MUD_INFRARED: Final = 46.0
 
 Picture = NDArray[np.uint8]
 Plane = NDArray[np.float32]
@@ -146,15 +149,15 @@ def _dirt(rng: np.random.Generator) -> Plane:
     return np.asarray(1.0 - rng.uniform(0.01, 0.05) * np.clip(cloud + 0.5, 0.0, 2.0), dtype=np.float32)
 
 
-def draw_plate(design: Design, serial: str, rng: np.random.Generator) -> PlatePictures:
-    """The textures of one plate; the same generator state gives the same pixels."""
+def draw_plate(design: Design, serial: str, rng: np.random.Generator, *, dirt: float = 0.0) -> PlatePictures:
+    """The textures of one plate, `dirt` 0..1; the same generator state gives the same pixels."""
     text = separated(design, serial)
     struck = _line(text, (6.0, SERIAL_CENTRE_IN + 0.06), design.char_h_in, SERIAL_ROOM_IN, TOOL)
     name = _line(design.name, (6.0, 0.72), 0.68, 6.0, TOOL * 1.15)
     slogan = _line(design.slogan, (6.0, 5.42), 0.42, 5.6, TOOL * 1.1)
     sticker, figures, sticker_colour = _sticker(rng)
     holder, holder_grey = _holder(rng)
-    dirt = _dirt(rng)
+    film = _dirt(rng)
 
     day = _sheet(design, rng)
     night = np.full((HEIGHT_PX, WIDTH_PX), float(RETRO_SHEET), np.float32)
@@ -170,8 +173,12 @@ def draw_plate(design: Design, serial: str, rng: np.random.Generator) -> PlatePi
     for cover, grey in ((_bolts(), 90.0), (holder, holder_grey)):
         _paint(day, cover, (grey, grey, grey))  # type: ignore[arg-type]
         _paint(night, cover, float(PLAIN_DIFFUSE))
-    day *= dirt[..., None]
-    night *= dirt
+    day *= film[..., None]
+    night *= film
+    if dirt > 0:
+        cover = mud((HEIGHT_PX, WIDTH_PX), dirt, rng)
+        _paint(day, cover, MUD)  # type: ignore[arg-type]
+        _paint(night, cover, MUD_INFRARED)
     clipped = [np.clip(picture, 0, 255).astype(np.uint8) for picture in (day, night)]
     return PlatePictures(_pyramid(clipped[0]), _pyramid(clipped[1]))
 

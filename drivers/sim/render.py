@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.sim.art import Gallery, Picture, Quad, Sprite, VehicleArt, lay, pick, sprite, warp
-from drivers.sim.optics import HEIGHT_M, Light, View
+from drivers.sim.optics import HEIGHT_M, REFERENCE_M, Light, View
 from drivers.sim.scene import draw_scene
 from drivers.sim.traffic import FADE_M, FARTHEST_M, PLATE_H_M, PLATE_W_M, Vehicle
+from drivers.sim.weather import CLEAR, Weather
 
 PSF_SIGMA: Final = 0.55  # pixels: the lens
 MIN_MOTION_PX: Final = 0.7  # shorter smears are not drawn
@@ -63,10 +64,10 @@ def outline(view: View, vehicle: Vehicle, at_s: float) -> Quad:
 class Renderer:
     """Draws frames of one view; the empty road and every vehicle's pictures are drawn once."""
 
-    def __init__(self, view: View, seed: int) -> None:
-        self._view, self._seed = view, seed
+    def __init__(self, view: View, seed: int, weather: Weather = CLEAR) -> None:
+        self._view, self._seed, self._weather = view, seed, weather
         self._day, self._night = draw_scene(view, seed)
-        self._gallery = Gallery(seed)
+        self._gallery = Gallery(seed, weather.dirt)
         self._glow, self._shadow = _glow_sprite(), _shadow_sprite()
         self._scene: tuple[tuple[bool, float], Picture] | None = None
         self._noise: dict[tuple[bool, float], tuple[Picture, Picture]] = {}
@@ -79,6 +80,10 @@ class Renderer:
         for vehicle in vehicles:
             self._vehicle(frame, vehicle, light, at_s)
         self._gallery.prepare(coming, night=light.night)
+        if self._weather != CLEAR:
+            rng = np.random.default_rng([self._seed, 6, index])
+            self._spray(frame, vehicles, light, at_s, rng)
+            self._weather.lay(frame, light.exposure.exposure_us, rng)
         self._grain(frame, light, index)
         if light.night:
             return np.asarray(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
@@ -183,6 +188,25 @@ class Renderer:
             if placed is not None:
                 glow = cv2.convertScaleAbs(placed[0], alpha=strength)
                 frame[placed[1]] = cv2.add(frame[placed[1]], glow)
+
+    def _spray(
+        self, frame: Picture, vehicles: list[Vehicle], light: Light, at_s: float, rng: np.random.Generator
+    ) -> None:
+        """Water thrown up behind the wheels of what drives away: another cloud in every frame."""
+        strength = self._weather.rain * (light.surface(REFERENCE_M) if light.night else 0.8)
+        for vehicle in (v for v in vehicles if v.near_lane and strength > 0):
+            z, speed = vehicle.distance_m(at_s), min(1.0, vehicle.speed_mps / 30.0)
+            for side in (-1, 1):
+                x = vehicle.lane_x_m + side * rng.uniform(0.2, 0.9)
+                y, reach = rng.uniform(0.2, 0.8), rng.uniform(0.5, 1.0)
+                square = [(x - reach, y + reach, z), (x + reach, y + reach, z), (x + reach, y - reach, z)]
+                placed = warp(
+                    self._glow, _quad(self._view, [*square, (x - reach, y - reach, z)]), frame.shape
+                )
+                if placed is not None:
+                    cloud = cv2.convertScaleAbs(placed[0], alpha=0.5 * strength * speed)
+                    layer = cloud if frame.ndim == 2 else cv2.merge([cloud, cloud, cloud])
+                    frame[placed[1]] = cv2.add(frame[placed[1]], layer)
 
     def _grain(self, frame: Picture, light: Light, index: int) -> None:
         """Sensor noise: a tile of it, shifted anew for each frame."""

@@ -55,13 +55,18 @@ def visible_plates(view: View, vehicles: list[Vehicle], at_s: float) -> list[tup
         corners = plate_corners(view, vehicle, at_s)
         if np.linalg.norm(corners[1] - corners[0]) < MIN_VISIBLE_PX or not _inside(corners, view):
             continue
-        hulls = [outline(view, other, at_s).astype(np.float32) for other in vehicles[index + 1 :]]
-        points = [(float(x), float(y)) for x, y in (*corners, corners.mean(axis=0))]
-        if not any(
-            cv2.pointPolygonTest(hull, point, measureDist=False) >= 0 for hull in hulls for point in points
-        ):
+        if not hidden(view, corners, vehicles[index + 1 :], at_s):
             found.append((vehicle, corners))
     return found
+
+
+def hidden(view: View, corners: Quad, nearer: list[Vehicle], at_s: float) -> bool:
+    """Whether any corner of a plate, or its middle, lies behind a vehicle that is nearer."""
+    hulls = [outline(view, other, at_s).astype(np.float32) for other in nearer]
+    points = [(float(x), float(y)) for x, y in (*corners, corners.mean(axis=0))]
+    return any(
+        cv2.pointPolygonTest(hull, point, measureDist=False) >= 0 for hull in hulls for point in points
+    )
 
 
 class TruthLedger:

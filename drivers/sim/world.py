@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from drivers.sim.art import Picture
+from drivers.sim.art import Picture, Quad
 from drivers.sim.optics import DAY_REFERENCE, NIGHT_REFERENCE, Light, View
-from drivers.sim.render import Renderer
-from drivers.sim.traffic import Scenario, Traffic
-from drivers.sim.truth import TruthLedger
+from drivers.sim.render import Renderer, plate_corners
+from drivers.sim.traffic import Scenario, Traffic, Vehicle
+from drivers.sim.truth import TruthLedger, hidden, visible_plates
+from drivers.sim.weather import CLEAR, Weather
 from drivers.types import Exposure
 
 DEFAULT_WORLD: Final = "road"
@@ -22,6 +23,16 @@ class LampLine:
     """The wire from an illuminator to the world; None: no illuminator, the lamp switches itself at night."""
 
     power: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SeenPlate:
+    """One plate at one moment: corners (4, 2) px; `visible`: whole, wide enough and not hidden."""
+
+    vehicle: Vehicle
+    corners: Quad
+    visible: bool
+    hidden: bool  # behind a nearer vehicle
 
 
 _LINES: Final[dict[str, LampLine]] = {}
@@ -43,6 +54,7 @@ class SimWorld:
         view: View | None = None,
         truth_path: Path | None = None,
         lamp: LampLine | None = None,
+        weather: Weather = CLEAR,
     ) -> None:
         self.seed = seed
         self.scenario = scenario or Scenario()
@@ -51,7 +63,7 @@ class SimWorld:
         self.exposure: Exposure | None = None  # None: the camera exposes by itself
         self.truth = TruthLedger(self.view, truth_path)
         self._traffic = Traffic(seed, self.scenario)
-        self._renderer = Renderer(self.view, seed)
+        self._renderer = Renderer(self.view, seed, weather)
 
     def light(self, at_s: float) -> Light:
         """The light at a world time, under the last commands."""
@@ -67,6 +79,17 @@ class SimWorld:
         pixels = self._renderer.draw(vehicles, self._traffic.coming(at_s), light, at_s, index)
         self.truth.see(vehicles, at_s, captured_us, index, night=light.night)
         return pixels, light
+
+    def plates(self, at_s: float) -> list[SeenPlate]:
+        """The plates in or near the picture at a world time, farthest first; what no frame need show too."""
+        vehicles = self._traffic.present(at_s)
+        visible = {vehicle.number for vehicle, _ in visible_plates(self.view, vehicles, at_s)}
+        return [
+            SeenPlate(vehicle, corners, vehicle.number in visible, hidden(self.view, corners, nearer, at_s))
+            for index, vehicle in enumerate(vehicles)
+            for corners in [plate_corners(self.view, vehicle, at_s)]
+            for nearer in [vehicles[index + 1 :]]
+        ]
 
     def close(self) -> None:
         """Writes the rest of the truth."""

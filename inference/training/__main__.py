@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m inference.training`: from the data to three int8 models and their manifest (`make train`).
+"""`python -m inference.training`: from the data to the int8 models and their manifest (`make train`).
 
 prepare   decode the pictures once into a cache
-detector, corners, reader   train one net; an interrupted run goes on where it was
+detector, corners, reader, state   train one net; an interrupted run goes on where it was
 convert   checkpoints to int8 models, with their manifest entries
 evaluate  float against int8 detector on the validation set; sets the detector's threshold
 refine    the corner net's judgement, on the mistakes of the int8 detector (convert again afterwards)
-tune      what the three nets together accept as a plate, fitted on the validation set
+tune      what is accepted as a plate and how sure a read is, fitted on training pictures
+state-tune   when a state is named, fitted on training plates that were held out
 manifest  bring the manifest's sizes and hashes up to date
 all       everything above, in order
 """
@@ -22,11 +23,15 @@ from pathlib import Path
 from typing import Any
 
 MODELS = Path(__file__).parent.parent / "models"
-NAMES = ("detector", "corners", "reader")
+NAMES = ("detector", "corners", "reader", "state")
 TRAINED_ON = {
-    "detector": ("train.jsonl",),
+    "detector": (
+        "train.jsonl (pictures with a held-out text left out)",
+        "designs.jsonl and rendered plates (pasted over plates)",
+    ),
     "corners": ("rendered plates on patches of train.jsonl", "crops_train.jsonl (negatives, calibration)"),
     "reader": ("rendered plates", "crops_train.jsonl"),
+    "state": ("designs.jsonl (artwork, made into plates)", "crops_train.jsonl (one text in 16 held out)"),
 }
 
 
@@ -41,6 +46,7 @@ class Options:
     minutes_detector: float
     minutes_corners: float
     minutes_reader: float
+    minutes_state: float
     minutes_refine: float
 
 
@@ -61,7 +67,8 @@ def train_detector(options: Options) -> None:
     from inference.training import detector_train
 
     work = options.work / "detector"
-    print(detector_train.train(options.data, work, options.minutes_detector, options.device))
+    minutes, pool = options.minutes_detector, options.work / "corners" / "pool"
+    print(detector_train.train(options.data, work, minutes, options.device, pool=pool))
 
 
 def train_corners(options: Options) -> None:
@@ -80,14 +87,24 @@ def train_reader(options: Options) -> None:
     print(reader_train.train(options.data, work, options.minutes_reader, options.device))
 
 
+def train_state(options: Options) -> None:
+    """Train the state net; the corner net comes first."""
+    from inference.training import state_train
+
+    work = options.work / "state"
+    print(state_train.train(options.data, work, options.minutes_state, options.device))
+
+
 def _export(options: Options, name: str) -> None:
-    from inference.training import corners_train, detector_export, reader_train
+    from inference.training import corners_train, detector_export, reader_train, state_train
 
     out = options.models / f"{name}.tflite"
     if name == "detector":
         detector_export.export(_checkpoint(options, name), out)
     elif name == "corners":
         corners_train.export(_checkpoint(options, name), out, options.data)
+    elif name == "state":
+        state_train.export(_checkpoint(options, name), out, options.data)
     else:
         reader_train.export(_checkpoint(options, name), out, options.data)
 
@@ -96,14 +113,19 @@ def _facts(options: Options, name: str) -> tuple[int, dict[str, Any]]:
     """Number of weights and the training figures of a checkpoint."""
     import torch
 
-    from inference.training import corners_train, reader_train
+    from inference.training import corners_train, reader_train, state_train
     from inference.training.detector_net import parameters
 
     if name == "detector":
         run = json.loads((options.work / name / "detector-run.json").read_text(encoding="utf-8"))
         return int(run.pop("parameters")), run
     checkpoint = _checkpoint(options, name)
-    net = corners_train.load_net(checkpoint) if name == "corners" else reader_train.load_net(checkpoint)
+    load = {
+        "corners": corners_train.load_net,
+        "reader": reader_train.load_net,
+        "state": state_train.load_net,
+    }[name]
+    net = load(checkpoint)
     saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
     return parameters(net), {"seconds": round(float(saved["seconds"])), "steps": int(saved["step"])}
 
@@ -147,11 +169,26 @@ def refine(options: Options) -> None:
 
 
 def tune(options: Options) -> None:
-    """Fit what the nets together accept as a plate; writes the manifest's thresholds."""
+    """Fit on training pictures what is accepted and how sure a read is; measure it on the validation set."""
     from inference import tune as tuning
 
-    places = {"--manifest": options.data / "val.jsonl", "--root": options.data, "--models": options.models}
+    places = {
+        "--manifest": options.data / "train.jsonl",
+        "--report": options.data / "val.jsonl",
+        "--root": options.data,
+        "--models": options.models,
+    }
     tuning.main([str(part) for pair in places.items() for part in pair])
+
+
+def tune_state(options: Options) -> None:
+    """Fit temperature and thresholds of the state net; writes the manifest's thresholds `state_*`."""
+    from inference.training import manifest_build, state_calibrate
+
+    work = options.work / "state"
+    result = state_calibrate.calibrate(options.data, work, options.models / "state.tflite")
+    print(json.dumps(result.as_dict(), indent=1))
+    manifest_build.add_thresholds(options.models, **result.thresholds)
 
 
 def manifest(options: Options) -> None:
@@ -163,8 +200,9 @@ def manifest(options: Options) -> None:
 
 def everything(options: Options) -> None:
     """From the data to the manifest."""
-    train = (prepare, train_detector, train_corners, train_reader)
-    for step in (*train, convert, evaluate, refine, convert, evaluate, tune, manifest):
+    # The corner net comes first: its pool of rendered plates is pasted into the detector's pictures.
+    train = (prepare, train_corners, train_detector, train_reader, train_state)
+    for step in (*train, convert, evaluate, refine, convert, evaluate, tune, tune_state, manifest):
         step(options)
 
 
@@ -173,10 +211,12 @@ COMMANDS: dict[str, Callable[[Options], None]] = {
     "detector": train_detector,
     "corners": train_corners,
     "reader": train_reader,
+    "state": train_state,
     "convert": convert,
     "evaluate": evaluate,
     "refine": refine,
     "tune": tune,
+    "state-tune": tune_state,
     "manifest": manifest,
     "all": everything,
 }
@@ -193,7 +233,13 @@ def parse(argv: Sequence[str]) -> tuple[str, Options]:
     parser.add_argument("--work", type=Path, default=Path("run/training"), help="caches and checkpoints")
     parser.add_argument("--models", type=Path, default=MODELS, help="where the int8 models go")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    for name, minutes in (("detector", 80.0), ("corners", 25.0), ("reader", 80.0), ("refine", 16.0)):
+    for name, minutes in (
+        ("detector", 92.0),
+        ("corners", 25.0),
+        ("reader", 95.0),
+        ("state", 40.0),
+        ("refine", 30.0),
+    ):
         parser.add_argument(f"--minutes-{name}", type=float, default=minutes, help=f"default {minutes:g}")
     values = vars(parser.parse_args(argv))
     return str(values.pop("command")), Options(**values)

@@ -17,10 +17,14 @@ Points = NDArray[np.float32]  # (4, 2) px
 Picture = NDArray[np.uint8]
 
 WIDER = (224, 448)  # px, height and width of a scene with more around it
-MAX_TURN = 25.0  # degrees
+MAX_TURN = 30.0  # degrees
 TURNED = 0.25  # share of the scenes that are turned as far as that; the others up to a few degrees
 MAX_SHIFT = 0.25  # of the box
 SCALES = (0.7, 1.5)
+ERROR_SCALES = (
+    0.7,
+    1.5,
+)  # of a detector's errors: on new pictures they are larger than on those it was trained on
 _KEEP = 0.14  # of the plate's box: the least margin that stays of a rendered scene
 _PLATE = np.array([SCENE_SHAPE[1], SCENE_SHAPE[0]]) / (1 + 2 * SCENE_MARGIN)  # px, the plate's box in a scene
 
@@ -41,6 +45,35 @@ def off(rng: np.random.Generator, low: Points, high: Points) -> Box:
     scale = np.exp(rng.uniform(*np.log(SCALES))) * np.exp(rng.normal(0, 0.1) * np.array([1, -1]))
     w, h = size * np.clip(scale, *SCALES)
     return float(centre[0] - w / 2), float(centre[1] - h / 2), float(w), float(h)
+
+
+def as_detected(rng: np.random.Generator, errors: NDArray[np.float32], low: Points, high: Points) -> Box:
+    """A box around low..high (2,) px, off as a detector was: `errors` (n, 4) as corners_mine.box_errors has them."""
+    left, top, right, bottom = errors[rng.integers(len(errors))] * rng.uniform(*ERROR_SCALES)
+    if rng.random() < 0.5:
+        left, right = right, left
+    w, h = high - low
+    x, y = low[0] - left * w, low[1] - top * h
+    return float(x), float(y), float(w * (1 + left + right)), float(h * (1 + top + bottom))
+
+
+def lean(
+    rng: np.random.Generator, picture: Picture, corners: Points, box: Box
+) -> tuple[Picture, Points, Box]:
+    """A picture sheared a little along both sides; its corners px follow, the box keeps its distance to them."""
+    height, width = picture.shape
+    across, down = rng.normal(0, 0.12) * width / height, rng.normal(0, 0.05) * height / width
+    linear = np.array([[1, across], [down, 1]])
+    centre = np.array([width, height]) / 2
+    matrix = np.column_stack([linear, centre - linear @ centre])
+    moved = (corners @ linear.T + matrix[:, 2]).astype(np.float32)
+    bent = cv2.warpAffine(
+        picture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    low = np.array(box[:2]) - corners.min(0) + moved.min(0)
+    high = np.array(box[:2]) + box[2:] - corners.max(0) + moved.max(0)
+    x0, y0, x1, y1 = (float(v) for v in (*low, *high))
+    return np.asarray(bent, np.uint8), moved, (x0, y0, x1 - x0, y1 - y0)
 
 
 def turn(rng: np.random.Generator, corners: Points) -> NDArray[np.float64]:

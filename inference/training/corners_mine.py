@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the detector takes for plates in the training pictures: its mistakes teach the flag, its boxes the corners.
 
-`mine` runs the int8 nets over `train.jsonl` and keeps pieces of the pictures; `refine` trains the corner net on.
+`mine` runs the int8 nets over `train.jsonl` and keeps pieces of the pictures; `refine` trains the corner net on them.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,8 +40,14 @@ SURE_SCORE = (
 )
 SURE_LENGTH = 3
 DRAWS = ((0.3, 1), (0.5, 2))  # a mistake with a score of at least so much is in the hat so many times more
+KNOWN_DRAWS = 4  # ... and one that is known to be no plate so many times more
+KNOWN_SCORE = 0.6  # of the detector: stands for its score on signs that it saw in a part of the picture only
+LOOKED_AT = Path(__file__).with_name("looked_at.json")
 MIN_WIDTH = 10.0  # px, of a box
+USED_SCORE = 0.45  # of the detector: boxes whose errors the corner net learns to bear
+MAX_ERROR = 0.35  # of the plate's size
 RATE = 1e-3
+PLACE_SHARE = 0.6  # of the time: the corners; the rest is the judge's
 FLAG_WEIGHT = 0.06  # of "is a plate": twice that of the first training
 
 
@@ -62,7 +69,10 @@ class Find:
     score: float
     width: float  # px, of the box
     confidence: float  # of the reader on a mistake
-    length: int  # characters it read there
+    length: int  # characters it read there; KNOWN where the mistake is known for one without reading
+
+
+KNOWN = -1
 
 
 def open_nets(detector: Path, corners: Path, reader: Path) -> Nets:
@@ -115,16 +125,38 @@ def relative(plate: Box, box: Box) -> Box:
     return (plate[0] - box[0]) / box[2], (plate[1] - box[1]) / box[3], plate[2] / box[2], plate[3] / box[3]
 
 
-def finds(nets: Nets, grey: NDArray[np.uint8], row: dict[str, Any], *, coarse: bool) -> Iterator[Find]:
-    """The boxes of one picture that are plates, and those that are none."""
+def looked_at() -> dict[str, dict[str, list[list[float]]]]:
+    """Picture -> "signs" (lettering, badges: no plates) and "unsure" boxes x1, y1, x2, y2 px, sorted by eye."""
+    found: dict[str, dict[str, list[list[float]]]] = json.loads(LOOKED_AT.read_text(encoding="utf-8"))
+    return found
+
+
+def finds(
+    nets: Nets,
+    grey: NDArray[np.uint8],
+    row: dict[str, Any],
+    *,
+    coarse: bool,
+    seen: dict[str, list[list[float]]] | None = None,
+) -> Iterator[Find]:
+    """The boxes of one picture that are plates, and those that are none; `seen`: its entry of `looked_at`."""
+    seen = seen or {}
     labelled = [(p.get("quality") != "notplate", box_stage.as_box(np.array(p["box"]))) for p in row["plates"]]
-    plates, others = [b for ok, b in labelled if ok], [b for ok, b in labelled if not ok]
+    signs, unsure = (
+        [box_stage.as_box(np.array(b)) for b in seen.get(name, [])] for name in ("signs", "unsure")
+    )
+    plates, others = [b for ok, b in labelled if ok], signs + [b for ok, b in labelled if not ok]
+    for sign in signs:
+        yield Find(region_of(grey, sign, WIDE_MARGIN), None, KNOWN_SCORE, sign[2], 0.0, KNOWN)
     for candidate in candidates(nets, grey, coarse=coarse):
         box = candidate.box
         which = sort_out(box, plates, others)
-        if which is None:
+        if which is None or any(iou(box, other) >= FREE for other in unsure):
             continue
-        confidence, length = read_text(nets, grey, box) if which < 0 else (math.nan, 0)
+        confidence, length = (math.nan, 0)
+        if which < 0:
+            known = any(iou(box, other) >= MATCH for other in others)
+            confidence, length = (0.0, KNOWN) if known else read_text(nets, grey, box)
         plate = relative(plates[which], box) if which >= 0 else None
         image = region_of(grey, box, WIDE_MARGIN)
         yield Find(image, plate, candidate.score, box[2], confidence, length)
@@ -134,8 +166,11 @@ def mine(data: Path, nets: Nets, out: Path) -> Path:
     """Writes `out` (.npz): arrays named as the fields of Find, one row a box; plate is nan where there is none."""
     cv2.setNumThreads(1)
     found: list[Find] = []
+    by_eye = looked_at()
     for i, row in enumerate(read_manifest(data / "train.jsonl")):
-        found += finds(nets, load_grey(data / row["image"]), row, coarse=i % COARSE_EVERY == 0)
+        seen = by_eye.get(row["image"])
+        grey = load_grey(data / row["image"])
+        found += finds(nets, grey, row, coarse=i % COARSE_EVERY == 0, seen=seen)
         if i % 500 == 0:
             print({"pictures": i, "finds": len(found)}, flush=True)
     nothing = (math.nan,) * 4
@@ -161,8 +196,19 @@ def mined_regions(path: Path) -> Regions:
         count = int(keep.sum())
         unknown = np.full(count, math.nan, np.float32)
         draws = 1 + sum(more * ~is_plate * (file["score"] >= least) for least, more in DRAWS)
+        draws = draws + KNOWN_DRAWS * (file["length"] == KNOWN)
         mined = np.ones(count, np.bool_)
         return Regions(file["image"][keep], is_plate[keep], unknown, file["plate"][keep], mined, draws[keep])
+
+
+def box_errors(path: Path) -> NDArray[np.float32]:
+    """How far the detector's boxes of `mine` reach beyond the labelled plate: (n, 4) left, top, right, bottom, of
+    the plate's size; only of boxes as sure as those that the device looks at.
+    """
+    with np.load(path) as file:
+        x, y, w, h = file["plate"][~np.isnan(file["plate"][:, 0]) & (file["score"] >= USED_SCORE)].T
+    errors = np.stack([x / w, y / h, (1 - x - w) / w, (1 - y - h) / h], 1)
+    return np.asarray(np.clip(errors, -MAX_ERROR, MAX_ERROR), np.float32)
 
 
 def unlabelled(
@@ -200,25 +246,50 @@ def _draws(regions: Regions) -> NDArray[np.int64]:
 
 
 def refine(data: Path, work: Path, minutes: float, device: str, detector: Path) -> Path:
-    """Mines with the int8 `detector` (once), then trains the judge of `work/corners.pt` on; returns `work/refined.pt`.
+    """Trains the net of `work/corners.pt` on, first its corners, then its judge; returns `work/refined.pt`.
 
-    The int8 corner net and reader are those beside the detector. An interrupted run goes on where it was.
+    Mines once with the int8 `detector` and the int8 corner net and reader beside it, and fits corners once with
+    `work/../reader/reader.pt`. An interrupted run goes on where it was.
     """
     import torch
 
-    from .corners_model import CornerNet, freeze_corners, restore
-    from .corners_session import Session, weights
-    from .corners_train import DECAY, SEED, run
+    from .corners_model import freeze_corners, freeze_judge
+    from .corners_place import PlaceFeed, load_plates
+    from .corners_place import run as run_places
+    from .corners_session import Session
+    from .corners_train import DECAY, SEED, load_net, run
 
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
-    found, checkpoint = work / "mined.npz", work / "refined.pt"
+    found, placed = work / "mined.npz", work / "placed.pt"
     if not found.exists():
         nets = open_nets(detector, detector.with_name("corners.tflite"), detector.with_name("reader.tflite"))
         mine(data, nets, found)
-    regions = joined(load_regions(data, SEED, work / "region_rows.json"), mined_regions(found))
-    net = CornerNet()
-    restore(net, weights(work / "corners.pt"))
+    net = load_net(work / "corners.pt").to(device).train()
+    freeze_judge(net)
+    session = Session(net, placed, minutes * PLACE_SHARE, RATE, DECAY, device)
+    plates = load_plates(data, fitted_corners(data, work, SEED))
+    run_places(session, net, PlaceFeed(work / "pool", plates, box_errors(found), SEED + 2), device)
+    net = load_net(placed).to(device).train()
     freeze_corners(net)
-    session = Session(net.to(device), checkpoint, minutes, RATE, DECAY, device)
+    regions = joined(load_regions(data, SEED, work / "region_rows.json"), mined_regions(found))
+    session = Session(net, work / "refined.pt", minutes * (1 - PLACE_SHARE), RATE, DECAY, device)
     return run(session, CornerFeed(work / "pool", regions, SEED + 1), device, FLAG_WEIGHT)
+
+
+def fitted_corners(data: Path, work: Path, seed: int) -> Path:
+    """`work/fitted.json`, made once with `work/corners.pt` and the reader trained beside it; before it
+    `work/region_rows.json`, which tells the plates with two rows.
+    """
+    from .corners_fit import fit_streets
+    from .corners_train import load_net
+    from .reader_corners import survey_streets
+    from .reader_train import load_net as load_reader
+
+    out, rows = work / "fitted.json", work / "region_rows.json"
+    if not out.exists():
+        corners, reader = load_net(work / "corners.pt"), load_reader(work.parent / "reader" / "reader.pt")
+        if not rows.exists():
+            survey_streets(data, corners, reader, rows)
+        fit_streets(data, corners, reader, rows, out, seed)
+    return out

@@ -63,10 +63,12 @@ class CornerNet(nn.Module):
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
         """Corners and flag logits (is_plate, two_rows)."""
         picture = (picture - 0.5) * 2
-        features = nn.functional.relu6(self.hidden(self.body(picture).flatten(1)))
-        offsets: Tensor = self.corners(features)
-        corners = offsets + offsets.new_tensor([0.17, 0.17, 0.83, 0.17, 0.83, 0.83, 0.17, 0.83])
-        return corners, self.judge(picture)
+        return self.place(self.body(picture)), self.judge(picture)
+
+    def place(self, seen: Tensor) -> Tensor:
+        """The body's features (n, 16, 4, 8) to corners (n, 8)."""
+        offsets: Tensor = self.corners(nn.functional.relu6(self.hidden(seen.flatten(1))))
+        return offsets + offsets.new_tensor([0.17, 0.17, 0.83, 0.17, 0.83, 0.83, 0.17, 0.83])
 
 
 class CornerExport(nn.Module):
@@ -109,6 +111,12 @@ def freeze_corners(net: CornerNet) -> None:
     for part in (net.body, net.hidden, net.corners):
         part.requires_grad_(requires_grad=False)
         part.eval()
+
+
+def freeze_judge(net: CornerNet) -> None:
+    """Leaves only the corners to be trained."""
+    net.judge.requires_grad_(requires_grad=False)
+    net.judge.eval()
 
 
 def fold(module: nn.Module) -> nn.Module:

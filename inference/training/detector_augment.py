@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.training.detector_data import Boxes, Cache, Gray, as_boxes
+from inference.training.detector_paste import Textures, lettering, swap
 from inference.training.detector_photometry import disturb
 
 PAD = 114
@@ -39,12 +40,18 @@ class Recipe:
     usual_plate: float = 150.0
     large: float = 0.25
     bend: float = 0.35
+    turned: float = 0.12  # of the bent ones, turned up to 30 degrees
+    swap: float = 0.2
+    lettering: float = 0.15
     light: float = 1.0  # factor on how often light, optics and noise change
 
 
 PHASE_A = Recipe(mosaic=0.35, whole=0.25, negative=0.08)
 PHASE_B = Recipe(mosaic=0.12, whole=0.55, negative=0.06, large=0.5)
-FINAL = Recipe(mosaic=0.0, whole=0.75, negative=0.03, large=0.5, bend=0.15, light=0.5)  # as on the device
+# As on the device: whole frames, milder light.
+FINAL = Recipe(
+    mosaic=0.0, whole=0.75, negative=0.03, large=0.5, bend=0.15, swap=0.1, lettering=0.1, light=0.5
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +92,9 @@ def _linear(scale: float, stretch: float, recipe: Recipe, rng: np.random.Generat
     if rng.random() < 0.5:
         m = np.diag([-1.0, 1.0, 1.0]) @ m
     if rng.random() < recipe.bend:
-        angle, shear = np.deg2rad(rng.normal(0, 4)), rng.normal(0, 0.05)
+        far = rng.random() < recipe.turned
+        angle = np.deg2rad(_uniform(rng, -30, 30) if far else rng.normal(0, 4))
+        shear = rng.normal(0, 0.05)
         turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1.0]])
         lean = np.array([[1, shear, 0], [rng.normal(0, 0.04), _uniform(rng, 0.85, 1.15), 0], [0, 0, 1.0]])
         m = turn @ lean @ m
@@ -159,15 +168,20 @@ def sort_boxes(plates: Boxes, size: tuple[int, int]) -> tuple[Boxes, Boxes]:
 class Augmenter:
     """Draws training samples from the cache."""
 
-    def __init__(self, cache: Cache, recipe: Recipe, rng: np.random.Generator) -> None:
-        self.cache, self.recipe, self.rng = cache, recipe, rng
+    def __init__(
+        self, cache: Cache, recipe: Recipe, rng: np.random.Generator, textures: Textures | None = None
+    ) -> None:
+        self.cache, self.recipe, self.rng, self.textures = cache, recipe, rng, textures
         weights = np.asarray([SOURCE_WEIGHT.get(x.source, 1.0) for x in cache.labels])
         self._share = np.cumsum(weights / weights.sum())
 
     def sample(self, size: tuple[int, int]) -> Sample:
         """A picture of (width, height), alone or a mosaic of four, with its light changed."""
         made = self._mosaic(size) if self.rng.random() < self.recipe.mosaic else self._view(size)
-        image = disturb(made.image, made.plates, self.rng, self.recipe.light)
+        image = made.image
+        if self.rng.random() < self.recipe.lettering:
+            image = lettering(image, np.concatenate([made.plates, made.ignore]), self.rng)
+        image = disturb(image, made.plates, self.rng, self.recipe.light)
         return Sample(image, made.plates, made.ignore)
 
     def _draw(self) -> int:
@@ -197,7 +211,10 @@ class Augmenter:
         labels, m = self.cache.labels[index], self._matrix(index, size)
         fill = PAD if self.rng.random() < 0.75 else int(self.rng.integers(256))
         plane = int(self.rng.random() < 0.2)
-        image = warp(self.cache.image(index, plane), m, size, fill)
+        image = self.cache.image(index, plane)
+        if self.textures is not None:
+            image = swap(image, labels.plates, self.textures, self.rng, self.recipe.swap)
+        image = warp(image, m, size, fill)
         plates, ignore = sort_boxes(project(m, labels.plates), size)
         return Sample(image, plates, np.concatenate([ignore, project(m, labels.ignore)]))
 

@@ -13,10 +13,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.labels import held_out
+
 Gray = NDArray[np.uint8]
 Boxes = NDArray[np.float32]
 
 LONG_SIDE = 832  # px, larger pictures are shrunk when cached
+HELD_OUT = "held-out.json"
 PLANES = ("grey", "red")  # red stands in for a near-infrared view of the scene
 
 
@@ -79,12 +82,23 @@ def _planes(image: Gray) -> Iterator[Gray]:
     yield np.ascontiguousarray(image[:, :, 2])
 
 
+def held_out_pictures(manifest: Path) -> frozenset[str]:
+    """Pictures with a plate whose text is held out: they fit thresholds and confidences, no net sees them."""
+    with manifest.open(encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines if line.strip()]
+    return frozenset(
+        r["image"] for r in rows if any(p.get("text") and held_out(p["text"]) for p in r["plates"])
+    )
+
+
 def prepare(data: Path, work: Path, manifest: str = "train.jsonl") -> Path:
     """Write ``work/cache-*`` (grey and red planes back to back, and an index); done once, returns the index."""
     index = work / "cache.json"
+    work.mkdir(parents=True, exist_ok=True)
+    names = sorted(held_out_pictures(data / manifest))
+    (work / HELD_OUT).write_text(json.dumps(names), encoding="utf-8")
     if index.exists():
         return index
-    work.mkdir(parents=True, exist_ok=True)
     rows, offset = [], 0
     with (work / "cache.bin.part").open("wb") as out:
         for labels in read_manifest(data / manifest):
@@ -118,6 +132,12 @@ class Cache:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def keep(self, names: frozenset[str], *, without: bool = False) -> None:
+        """Go on with these pictures only, or with all but these."""
+        kept = [i for i, labels in enumerate(self.labels) if (labels.image in names) != without]
+        self.labels = [self.labels[i] for i in kept]
+        self._offsets = [self._offsets[i] for i in kept]
 
     def image(self, index: int, plane: int = 0) -> Gray:
         """The picture (H, W) of one plane: 0 grey, 1 red."""

@@ -18,48 +18,39 @@ PRIOR = -4.6  # first class logit: about one cell in a hundred
 
 @dataclass(frozen=True, slots=True)
 class Widths:
-    """Channels per stage; the default has about 0.25 M parameters."""
+    """Channels per stage; the default has about 0.83 M parameters."""
 
     stem: int = 16
     quarter: int = 32
-    eighth: int = 64
-    sixteenth: int = 112
-    thirtysecond: int = 144
-    neck: int = 64
+    eighth: int = 48
+    sixteenth: int = 96
+    thirtysecond: int = 128
+    neck: int = 48
 
 
 class Dense(nn.Module):
-    """Convolution, batch norm, ReLU6."""
+    """Convolution, batch norm, ReLU6; residual on request.
 
-    def __init__(self, cin: int, cout: int, kernel: int = 3, stride: int = 1) -> None:
+    Dense and not separable on purpose: in bfloat16 on a CPU with matrix units it trains four times faster than
+    depthwise blocks of half the multiplications, and int8 runs it no slower.
+    """
+
+    def __init__(
+        self, cin: int, cout: int, kernel: int = 3, stride: int = 1, *, residual: bool = False
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(cin, cout, kernel, stride, kernel // 2, bias=False)
         self.norm = nn.BatchNorm2d(cout)
+        self.residual = residual
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, cin, H, W) to (B, cout, H/stride, W/stride)."""
-        return F.relu6(self.norm(self.conv(x)))
-
-
-class Separable(nn.Module):
-    """Depthwise then pointwise with nothing between (twice as fast to train); residual where shapes allow."""
-
-    def __init__(self, cin: int, cout: int, kernel: int = 3, stride: int = 1) -> None:
-        super().__init__()
-        self.depth = nn.Conv2d(cin, cin, kernel, stride, kernel // 2, groups=cin, bias=False)
-        self.point = nn.Conv2d(cin, cout, 1, bias=False)
-        self.norm = nn.BatchNorm2d(cout)
-        self.residual = cin == cout and stride == 1
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, cin, H, W) to (B, cout, H/stride, W/stride); the sum is clipped too, so int8 ranges stay 0..6."""
-        y: Tensor = self.norm(self.point(self.depth(x)))
+        """(B, cin, H, W) to (B, cout, H/stride, W/stride); a sum is clipped too, so int8 ranges stay 0..6."""
+        y: Tensor = self.norm(self.conv(x))
         return F.relu6(x + y) if self.residual else F.relu6(y)
 
 
-def _stage(cin: int, cout: int, blocks: int, kernel: int = 3) -> nn.Sequential:
-    rest = [Separable(cout, cout, kernel) for _ in range(blocks)]
-    return nn.Sequential(Separable(cin, cout, kernel, 2), *rest)
+def _stage(cin: int, cout: int, blocks: int) -> nn.Sequential:
+    return nn.Sequential(Dense(cin, cout, 3, 2), *(Dense(cout, cout, residual=True) for _ in range(blocks)))
 
 
 class Head(nn.Module):
@@ -67,8 +58,7 @@ class Head(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.cls_tower = Separable(channels, channels)
-        self.box_tower = Separable(channels, channels)
+        self.tower = Dense(channels, channels)
         self.cls = nn.Conv2d(channels, 1, 1)
         self.box = nn.Conv2d(channels, 4, 1)
         bias = torch.tensor([log(2.5), log(1.2), log(2.5), log(1.2)])
@@ -80,7 +70,8 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, h, w) to (B, 1, h, w) logits and (B, 4, h, w) log distances in strides."""
-        return self.cls(self.cls_tower(x)), self.box(self.box_tower(x))
+        y = self.tower(x)
+        return self.cls(y), self.box(y)
 
 
 class Detector(nn.Module):
@@ -89,24 +80,20 @@ class Detector(nn.Module):
     def __init__(self, widths: Widths | None = None) -> None:
         super().__init__()
         w = widths or Widths()
-        self.stem = nn.Sequential(
-            Dense(1, w.stem, 3, 2), Dense(w.stem, w.quarter, 3, 2), Separable(w.quarter, w.quarter)
-        )
-        self.stage8 = _stage(w.quarter, w.eighth, 3)
-        self.stage16 = _stage(w.eighth, w.sixteenth, 4)
-        self.stage32 = _stage(w.sixteenth, w.thirtysecond, 3, kernel=5)
+        self.stem = nn.Sequential(Dense(1, w.stem, 3, 2), Dense(w.stem, w.quarter, 3, 2))
+        self.stage8 = _stage(w.quarter, w.eighth, 2)
+        self.stage16 = _stage(w.eighth, w.sixteenth, 3)
+        self.stage32 = _stage(w.sixteenth, w.thirtysecond, 2)
         self.lateral = nn.ModuleList(Dense(c, w.neck, 1) for c in (w.eighth, w.sixteenth, w.thirtysecond))
-        self.smooth = nn.ModuleList(Separable(w.neck, w.neck) for _ in STRIDES)
         self.heads = nn.ModuleList(Head(w.neck) for _ in STRIDES)
 
     def forward(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Class logits (B, 1, h, w) and boxes (B, 4, h, w) for strides 8, 16, 32."""
         c8 = self.stage8(self.stem(x))
         c16 = self.stage16(c8)
-        c32 = self.stage32(c16)
-        p32 = self.smooth[2](self.lateral[2](c32))
-        p16 = self.smooth[1](self.lateral[1](c16) + F.interpolate(p32, scale_factor=2.0, mode="nearest"))
-        p8 = self.smooth[0](self.lateral[0](c8) + F.interpolate(p16, scale_factor=2.0, mode="nearest"))
+        p32 = self.lateral[2](self.stage32(c16))
+        p16 = self.lateral[1](c16) + F.interpolate(p32, scale_factor=2.0, mode="nearest")
+        p8 = self.lateral[0](c8) + F.interpolate(p16, scale_factor=2.0, mode="nearest")
         return [head(p) for head, p in zip(self.heads, (p8, p16, p32), strict=True)]
 
 

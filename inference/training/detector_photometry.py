@@ -44,8 +44,20 @@ def _night(image: Gray, plates: Boxes, rng: np.random.Generator) -> Gray:
     return np.asarray(cv2.GaussianBlur(out, (0, 0), 0.7), np.uint8)
 
 
+def _speckle(image: Gray, rng: np.random.Generator) -> Gray:
+    """Single pixels of black and white."""
+    draw = rng.random(image.shape, np.float32)
+    share = rng.uniform(0.003, 0.05)
+    out = image.copy()
+    out[draw < share / 2] = 0
+    out[draw > 1 - share / 2] = 255
+    return out
+
+
 def _noise(image: Gray, rng: np.random.Generator) -> Gray:
     noise = np.empty(image.shape, np.int16)
+    if rng.random() < 0.15:
+        return _speckle(image, rng)
     spread = np.asarray([rng.uniform(2, 12)])
     cv2.randn(noise, np.zeros(1), spread)
     return np.asarray(cv2.add(image, noise, dtype=cv2.CV_8U), np.uint8)

@@ -23,10 +23,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from inference.training.detector_augment import FINAL, PHASE_A, PHASE_B, Augmenter, Recipe, Sample
-from inference.training.detector_data import Boxes, Cache, prepare
+from inference.training.detector_data import HELD_OUT, Boxes, Cache, prepare
 from inference.training.detector_loss import Targets, detector_loss, make_grid
 from inference.training.detector_mine import mine
 from inference.training.detector_net import Detector, parameters
+from inference.training.detector_paste import Textures
 
 log = structlog.get_logger(__name__)
 
@@ -49,12 +50,12 @@ class Stage:
     mined: str | None = None
 
 
-LARGE = ((640, 384, 12, 0.45), (512, 320, 16, 0.3), (416, 256, 20, 0.25))
+LARGE = ((768, 448, 9, 0.15), (640, 384, 12, 0.45), (512, 320, 16, 0.25), (416, 256, 20, 0.15))
 STAGES = (
-    Stage(0.36, PHASE_A, ((320, 192, 32, 0.7), (416, 256, 20, 0.3))),
-    Stage(0.62, PHASE_B, LARGE),
-    Stage(0.78, PHASE_B, LARGE, mined="openimages"),
-    Stage(1.01, FINAL, ((640, 384, 12, 0.8), (512, 320, 16, 0.2))),
+    Stage(0.25, PHASE_A, ((320, 192, 32, 0.6), (416, 256, 20, 0.4))),
+    Stage(0.50, PHASE_B, LARGE),
+    Stage(0.80, PHASE_B, LARGE, mined="openimages"),
+    Stage(1.01, FINAL, ((768, 448, 9, 0.3), (640, 384, 12, 0.6), (512, 320, 16, 0.1))),
 )
 
 
@@ -62,8 +63,10 @@ STAGES = (
 class Settings:
     """Length, rate and places of a run."""
 
+    data: Path
     work: Path
     minutes: float
+    pool: Path | None = None
     device: str = "cpu"
     rate: float = 2e-3
     decay: float = 0.02
@@ -125,7 +128,10 @@ class Batches(IterableDataset[Batch]):
         info = torch.utils.data.get_worker_info()
         rng = np.random.default_rng([self.seed, info.id if info else 0])
         work = self.settings.work
-        augmenter = Augmenter(Cache(work, work / "mined.json"), self.stage.recipe, rng)
+        cache = Cache(work, work / "mined.json")
+        cache.keep(frozenset(json.loads((work / HELD_OUT).read_text(encoding="utf-8"))), without=True)
+        textures = Textures.load(self.settings.data, self.settings.pool, rng)
+        augmenter = Augmenter(cache, self.stage.recipe, rng, textures)
         share = np.asarray([s[3] for s in self.stage.sizes])
         while True:
             width, height, count, _ = self.stage.sizes[int(rng.choice(len(share), p=share / share.sum()))]
@@ -245,7 +251,10 @@ class Run:
         targets = Targets(t.plates.to(device), t.valid.to(device), t.ignore.to(device))
         self.net.train()
         grid = make_grid(images.shape[3], images.shape[2], device)
-        class_loss, box_loss = detector_loss(self.net(images), grid, targets)
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            maps = self.net(images)
+        maps = [(cls.float(), box.float()) for cls, box in maps]
+        class_loss, box_loss = detector_loss(maps, grid, targets)
         self.optimizer.zero_grad(set_to_none=True)
         (class_loss + box_loss).backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 10.0)
@@ -295,11 +304,14 @@ def fit(settings: Settings) -> Path:
     return settings.work / "detector.pt"
 
 
-def train(data: Path, work: Path, minutes: float, device: str = "cpu", seed: int = 7) -> Path:
+def train(
+    data: Path, work: Path, minutes: float, device: str = "cpu", seed: int = 7, pool: Path | None = None
+) -> Path:
     """Prepare the cache and train; returns the checkpoint (a state_dict)."""
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     prepare(data, work)
     cuda = device.startswith("cuda")
     workers = max(1, (os.cpu_count() or 2) - 2) if cuda else 1
-    return fit(Settings(work, minutes, device, seed=seed, workers=workers, batch_scale=4.0 if cuda else 1.0))
+    scale = 4.0 if cuda else 1.0
+    return fit(Settings(data, work, minutes, pool, device, seed=seed, workers=workers, batch_scale=scale))

@@ -116,7 +116,11 @@ def typeset_dies(font: Path, width: float) -> DieSet:
     return DieSet(masks)
 
 
+def font_cabinet(rng: np.random.Generator, fonts: list[Path]) -> list[DieSet]:
+    """Three squeezed sets a font."""
+    return [typeset_dies(f, float(rng.uniform(0.6, 1.1))) for f in fonts for _ in range(3)]
+
+
 def die_cabinet(rng: np.random.Generator, count: int, fonts: list[Path]) -> list[DieSet]:
     """`count` struck sets plus, per font, three squeezed ones."""
-    cabinet = [random_dies(rng) for _ in range(count)]
-    return cabinet + [typeset_dies(f, float(rng.uniform(0.6, 1.0))) for f in fonts for _ in range(3)]
+    return [random_dies(rng) for _ in range(count)] + font_cabinet(rng, fonts)

@@ -17,6 +17,7 @@ INPUTS: Mapping[str, tuple[int, ...]] = {
     "detector": (1, 384, 640, 1),
     "corners": (1, 64, 128, 1),
     "reader": (1, 48, 144, 1),
+    "state": (1, 72, 144, 3),
 }
 
 

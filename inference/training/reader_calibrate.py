@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from inference.labels import held_out
 from inference.preprocess import normalise, rectify
 
 from . import corners_train, reader_train
-from .reader_data import held_out, load_plates
+from .reader_data import load_plates
 from .reader_model import ctc_loss, greedy
 from .render_pool import unit
 

@@ -3,18 +3,19 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.preprocess import READER_SIZE, normalise, rectify
+from inference.labels import held_out
+from inference.preprocess import rectify
 from inference.rectify import rows_of
 
-from .render_pool import Shard, load_grey, load_shard, read_manifest, unit
+from .reader_cells import Cells, cells_of, reseated, straight_quad, straighten
+from .reader_wear import tone
+from .render_pool import Shard, load_grey, load_shard, read_manifest
 from .render_scene import SCENE_SHAPE
 
 Quad = NDArray[np.float32]
@@ -22,9 +23,11 @@ Quad = NDArray[np.float32]
 
 US_WEIGHT = 3.0
 HARD_WEIGHT = 0.6
+TWO_ROW_WEIGHT = 2.0  # few plates, and each shows its rows to the reader one by one
+BR_WEIGHT = 3.0  # 32 plates
 MAX_CHARACTERS = 11
 _ROW_JITTER = 0.6  # of a row within its plate, against the jitter of plates
-HELD_OUT_SHARE = 16  # one text in so many
+_RESEATED = 0.5  # of the real plates with known cells get a new serial
 _TWO_ROW_ASPECT = 2.6  # below it a plate outside North America may have two rows
 
 
@@ -41,13 +44,16 @@ class RealPlate:
     two_rows: bool | None
     source: str
     stored_width: float  # px of the box
+    cells: Cells | None = (
+        None  # where its characters stand, for new serials; None where unknown or in two rows
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class ReaderBatch:
-    """Crops (m, 1, 48, 144) in 0..1, one or two a plate; the n texts and how many rows each plate has."""
+    """Crops (m, 1, 48, 144), 0..255, one or two a plate; the n texts and how many rows each plate has."""
 
-    pictures: NDArray[np.float32]
+    pictures: NDArray[np.uint8]
     texts: list[str]
     rows: list[int]
 
@@ -56,11 +62,6 @@ def crops_of(grey: NDArray[np.uint8], corners: Quad, *, two_rows: bool) -> list[
     """(H, W) and corners px -> what the reader is shown: one crop (48, 144), or the upper and the lower row."""
     quads = rows_of(corners) if two_rows else (corners,)
     return [rectify(grey, quad) for quad in quads]
-
-
-def held_out(text: str) -> bool:
-    """Whether plates with this text are kept out of training, for calibrating the confidence."""
-    return zlib.crc32(text.encode()) % HELD_OUT_SHARE == 0
 
 
 def box_quad(box: list[float]) -> Quad:
@@ -77,7 +78,10 @@ def rows_known(country: str, aspect: float) -> bool | None:
 
 
 def load_plates(data: Path, manifest: str, extra: Path | None = None) -> list[RealPlate]:
-    """Every fully transcribed crop of a manifest; `extra` is an .npz with arrays `corners` and `two_rows` by row."""
+    """Every fully transcribed crop of a manifest.
+
+    `extra` is an .npz with arrays by row: `corners`, `two_rows` and `times`, where along the crop the characters are.
+    """
     rows = read_manifest(data / manifest)
     known = np.load(extra) if extra is not None and extra.exists() else None
     plates: list[RealPlate] = []
@@ -89,14 +93,17 @@ def load_plates(data: Path, manifest: str, extra: Path | None = None) -> list[Re
         width, height = box[2] - box[0], box[3] - box[1]
         country = str(row.get("country") or "")
         two_rows = rows_known(country, width / height)
-        corners = None
+        corners, cells = None, None
         if known is not None:
             corners = known["corners"][i].astype(np.float32)
             two_rows = None if known["two_rows"][i] < 0 else bool(known["two_rows"][i])
         grey = load_grey(data / row["image"])
+        if known is not None and corners is not None and not np.isnan(known["times"][i][0]):
+            times = known["times"][i][: len(text)]
+            cells = cells_of(straighten(grey, corners), times, text)
         quality, source = str(row["quality"]), str(row["source"])
         plates.append(
-            RealPlate(grey, box_quad(box), corners, text, country, quality, two_rows, source, width)
+            RealPlate(grey, box_quad(box), corners, text, country, quality, two_rows, source, width, cells)
         )
     return plates
 
@@ -123,28 +130,11 @@ def _upright(quad: Quad) -> Quad:
     return box_quad([*low, *high])
 
 
-def tone(rng: np.random.Generator, crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Random gamma, loss of resolution, blur, noise and occasional inversion, then the device's normalisation."""
-    if rng.random() < 0.35:
-        table = (np.linspace(0, 1, 256) ** float(np.exp(rng.normal(0, 0.4))) * 255).astype(np.uint8)
-        crop = table[crop]
-    kind = rng.random()
-    if kind < 0.12:
-        factor = float(rng.uniform(0.4, 0.9))
-        small = cv2.resize(crop, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-        crop = np.asarray(cv2.resize(small, READER_SIZE, interpolation=cv2.INTER_LINEAR), np.uint8)
-    elif kind < 0.24:
-        sx, sy = rng.uniform(0.2, 1.6), rng.uniform(0.2, 1.2)
-        crop = np.asarray(cv2.GaussianBlur(crop, (0, 0), float(sx), sigmaY=float(sy)), np.uint8)
-    elif kind < 0.34:
-        sharp = cv2.GaussianBlur(crop, (0, 0), 1.5)
-        crop = np.asarray(cv2.addWeighted(crop, 1.8, sharp, -0.8, 0), np.uint8)
-    if rng.random() < 0.15:
-        spread = float(rng.uniform(0.02, 0.12)) * max(20.0, float(crop.std()) * 3)
-        crop = np.clip(crop + rng.normal(0, spread, crop.shape), 0, 255).astype(np.uint8)
-    if rng.random() < 0.04:
-        crop = 255 - crop
-    return normalise(crop)
+def _weight(plate: RealPlate) -> float:
+    """How often a real plate is drawn, against others."""
+    country = {"US": US_WEIGHT, "BR": BR_WEIGHT}.get(plate.country, 1.0)
+    rows = TWO_ROW_WEIGHT if plate.two_rows else 1.0
+    return country * rows * (HARD_WEIGHT if plate.quality == "hard" else 1.0)
 
 
 class ReaderFeed:
@@ -159,10 +149,7 @@ class ReaderFeed:
     def use(self, plates: list[RealPlate]) -> None:
         """Takes the real plates whose number of rows is known, without those held out."""
         self._plates = [p for p in plates if p.two_rows is not None and not held_out(p.text)]
-        weight = [
-            (US_WEIGHT if p.country == "US" else 1.0) * (HARD_WEIGHT if p.quality == "hard" else 1.0)
-            for p in self._plates
-        ]
+        weight = [_weight(plate) for plate in self._plates]
         self._chance = np.array(weight) / np.sum(weight)
 
     def refresh(self, *, easy: bool = False) -> None:
@@ -189,6 +176,9 @@ class ReaderFeed:
     def _real(self) -> tuple[list[NDArray[np.uint8]], str]:
         rng = self._rng
         plate = self._plates[int(rng.choice(len(self._plates), p=self._chance))]
+        if plate.cells is not None and rng.random() < _RESEATED:
+            image, text = reseated(rng, plate.cells)
+            return self._shown(image, jitter(rng, straight_quad(), 1.25), two_rows=False), text
         quad = plate.box
         if plate.corners is not None and (plate.two_rows or rng.random() < 0.75):
             quad = plate.corners
@@ -201,5 +191,5 @@ class ReaderFeed:
         """`size` plates, `real` of them (a share) real ones; `amount` scales the jitter of rendered ones."""
         count = int(self._rng.binomial(size, real))
         drawn = [self._real() for _ in range(count)] + [self._rendered(amount) for _ in range(size - count)]
-        pictures = unit(np.stack([crop for crops, _ in drawn for crop in crops])[:, None])
+        pictures = np.stack([crop for crops, _ in drawn for crop in crops])[:, None]
         return ReaderBatch(pictures, [text for _, text in drawn], [len(crops) for crops, _ in drawn])

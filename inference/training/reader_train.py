@@ -6,13 +6,13 @@ The course: rendered plates only, easy ones first; then a share of real crops; o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from inference.preprocess import normalise, rectify
 
@@ -20,45 +20,29 @@ from . import corners_train
 from .corners_model import fold
 from .corners_session import Session, weights
 from .reader_corners import survey_crops
-from .reader_data import ReaderBatch, ReaderFeed, load_plates
+from .reader_data import load_plates
+from .reader_feed import Course, Prefetch, Sources, real_share
 from .reader_model import ReaderExport, ReaderNet, ctc_loss
 from .render_pool import fill_pool, filling, unit
 
 SEED = 7
 
 
-@dataclass(frozen=True, slots=True)
-class Course:
-    """When what is trained; shares are of the whole time, batches count from the start."""
-
-    rate: float = 1.5e-3
-    easy_batches: int = 1500  # of 32, frontal and sharp, or CTC stays on its plateau
-    easy_batch: int = 32
-    batch: int = 64
-    real_from: float = 0.22  # share of the time after which real crops join
-    real_share: float = 0.4
-    late_from: float = 0.75  # from here on more of them
-    late_share: float = 0.5
-    decay: float = 0.999
-
-
 _POOL_AT_LEAST = 8000  # scenes to have before training starts
 _POOL_AT_MOST = 128_000  # scenes that a second process draws meanwhile
-_REFRESH_STEPS = 800  # after which other shards are loaded
 
 
-def real_share(course: Course, progress: float) -> float:
-    """The share of real crops at `progress` (0..1) of the time."""
-    if progress < course.real_from:
-        return 0.0
-    return course.real_share if progress < course.late_from else course.late_share
+def halves(device: str) -> bool:
+    """Whether bfloat16 is the faster number format: on a GPU, and on processors that multiply tiles of it."""
+    return device != "cpu" or bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
-def next_batch(feed: ReaderFeed, course: Course, step: int, progress: float) -> ReaderBatch:
-    """The batch that the course wants at `step` and `progress`."""
-    if step < course.easy_batches:
-        return feed.batch(course.easy_batch, 0.0, step / course.easy_batches)
-    return feed.batch(course.batch, real_share(course, progress))
+def forward(net: ReaderNet, pictures: NDArray[np.uint8], device: str) -> Tensor:
+    """Logits (m, 36, 37), float32 on the CPU, of crops (m, 1, 48, 144) uint8."""
+    crops = torch.from_numpy(unit(pictures)).to(device, memory_format=torch.channels_last)
+    with torch.autocast(device, torch.bfloat16, enabled=halves(device)):
+        logits: Tensor = net(crops)
+    return logits.float().cpu()
 
 
 def train(data: Path, work: Path, minutes: float, device: str = "cpu", course: Course | None = None) -> Path:
@@ -74,32 +58,28 @@ def train(data: Path, work: Path, minutes: float, device: str = "cpu", course: C
     torch.manual_seed(SEED)
     pool, extra = work / "pool", work / "real_corners.npz"
     fill_pool(data, pool, _POOL_AT_LEAST, SEED)
-    feed = ReaderFeed(pool, load_plates(data, "crops_train.jsonl", extra), SEED)
     net = ReaderNet().to(device, memory_format=torch.channels_last)
     session = Session(net, work / "reader.pt", minutes, course.rate, course.decay, device)
-    if session.step > course.easy_batches:
-        feed.refresh()
     corners = work.parent / "corners" / "corners.pt"
-    with filling(data, pool, _POOL_AT_MOST, SEED):
+    sources = Sources(data, pool, extra)
+    with filling(data, pool, _POOL_AT_MOST, SEED), Prefetch(sources, course, SEED, session.step) as feed:
         while session.progress < 1:
             if not extra.exists() and corners.exists() and real_share(course, session.progress) > 0:
                 session.keep()
                 survey_crops(data, corners_train.load_net(corners), load_net(session.checkpoint), extra)
-                feed.use(load_plates(data, "crops_train.jsonl", extra))
-            batch = next_batch(feed, course, session.step, session.progress)
-            logits = net(torch.from_numpy(batch.pictures).to(device, memory_format=torch.channels_last))
-            session.learn(ctc_loss(logits.cpu(), batch.texts, batch.rows))
-            late = session.step > course.easy_batches and session.step % _REFRESH_STEPS == 0
-            if session.step == course.easy_batches or late:
-                feed.refresh()
+            batch = feed.next(session.progress)
+            session.learn(ctc_loss(forward(net, batch.pictures, device), batch.texts, batch.rows))
     session.keep()
     return session.checkpoint
 
 
 def load_net(checkpoint: Path) -> ReaderNet:
-    """The averaged net of a checkpoint (or of a bare state_dict), ready to evaluate."""
+    """The averaged net of a checkpoint (or of a bare state_dict), ready to evaluate; ValueError for another net's."""
     net = ReaderNet()
-    net.load_state_dict(weights(checkpoint))
+    try:
+        net.load_state_dict(weights(checkpoint))
+    except RuntimeError as error:
+        raise ValueError(f"{checkpoint.name}: not the weights of this reader; train it anew") from error
     net.eval()
     return net
 

@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from .glyphs_dies import DieSet
-from .render_furniture import Plane, bolts, dirt, frame, furnish, logo, relief, side_band, stickers
+from .render_furniture import Plane, bolts, dirt, frame, furnish, logo, panel, relief, side_band, stickers
 from .render_serial import serial_mask
 from .render_text import Serial, us_serial, world_serial
 
@@ -26,21 +26,31 @@ class FlatPlate:
     two_rows: bool
 
 
+_PAINTED = ("india", "pakistan", "two_row", "punjab")
+
+
 @dataclass(frozen=True, slots=True)
 class Kit:
-    """What plates are made from: die sets and background artwork (uint8 grey, serial already wiped)."""
+    """What plates are made from: die sets, background artwork (uint8 grey, serial already wiped), typeset sets."""
 
     dies: list[DieSet]
     designs: list[NDArray[np.uint8]]
+    fonts: list[DieSet] = field(default_factory=list)
+
+    def pick(self, rng: np.random.Generator, region: str) -> DieSet:
+        """A die set; where plates are painted or printed by hand, a typeset one more often."""
+        share = 0.4 if region in _PAINTED else 0.06
+        sets = self.fonts if self.fonts and rng.random() < share else self.dies
+        return sets[int(rng.integers(len(sets)))]
 
 
 _US_CANVAS = (144, 288)
 _SHAPES = {  # height and width of the canvas in px
     "us": _US_CANVAS, "eu": (100, 470), "uk": (100, 470), "br": (122, 380), "mid": (124, 344), "india": (100, 460),
-    "pakistan": (140, 300), "two_row": (170, 260),
+    "pakistan": (140, 300), "two_row": (170, 260), "punjab": (160, 262),
 }  # fmt: skip
-_REGIONS = ("us", "eu", "uk", "br", "mid", "india", "pakistan", "two_row")
-_ODDS = (0.5, 0.16, 0.09, 0.02, 0.07, 0.04, 0.04, 0.08)
+_REGIONS = ("us", "eu", "uk", "br", "mid", "india", "pakistan", "two_row", "punjab")
+_ODDS = (0.46, 0.14, 0.08, 0.06, 0.06, 0.03, 0.03, 0.1, 0.04)
 
 
 def _place(canvas: NDArray[np.uint8], mask: NDArray[np.uint8], x: int, y: int) -> None:
@@ -91,15 +101,22 @@ def _layout(rng: np.random.Generator, region: str) -> tuple[float, float, float,
             rng.uniform(0.92, 0.97),
         )
     if region == "br":
-        return rng.uniform(0.28, 0.36), rng.uniform(0.86, 0.94), 0.05, 0.95
+        return (
+            rng.uniform(0.26, 0.36),
+            rng.uniform(0.86, 0.96),
+            rng.uniform(0.03, 0.07),
+            rng.uniform(0.93, 0.97),
+        )
+    if region == "punjab":
+        return rng.uniform(0.1, 0.2), rng.uniform(0.82, 0.94), rng.uniform(0.24, 0.34), rng.uniform(0.9, 0.97)
     if region == "pakistan":
         return rng.uniform(0.2, 0.32), rng.uniform(0.66, 0.78), rng.uniform(0.05, 0.2), rng.uniform(0.9, 0.96)
     if region == "two_row":
         return (
-            rng.uniform(0.05, 0.12),
-            rng.uniform(0.88, 0.95),
-            rng.uniform(0.04, 0.2),
-            rng.uniform(0.9, 0.96),
+            rng.uniform(0.05, 0.14),
+            rng.uniform(0.84, 0.95),
+            rng.uniform(0.03, 0.2) if rng.random() < 0.85 else rng.uniform(0.2, 0.3),
+            rng.uniform(0.9, 0.97),
         )
     top = rng.uniform(0.1, 0.3)
     return top, rng.uniform(0.75, 0.92), rng.uniform(0.03, 0.1), rng.uniform(0.9, 0.97)
@@ -117,14 +134,21 @@ def _strike_serial(
     top, bottom, left, right = _layout(rng, region)
     if region == "us" and right - left < 0.8:
         logo(rng, plane, *((0.04, left) if left > 0.1 else (right, 0.96)))
+    if region == "punjab":
+        panel(rng, plane, left - 0.02)
     rows = len(serial.rows)
     each = (bottom - top) / rows
     room = int((right - left) * width)
+    flush = region in ("two_row", "punjab") and rng.random() < 0.35  # rows start below each other
     for i, row in enumerate(serial.rows):
         tall = int(each * height * (1.0 if rows == 1 else rng.uniform(0.8, 0.92)))
         mask = serial_mask(rng, dies, row, tall, room)
         slack = room - mask.shape[1]
-        x = int(left * width + slack * (0.5 + rng.normal(0, 0.06) if rng.random() < 0.85 else rng.random()))
+        share = rng.uniform(0, 0.06) if flush else 0.5
+        x = int(
+            left * width
+            + slack * (share + rng.normal(0, 0.06) if flush or rng.random() < 0.85 else rng.random())
+        )
         _place(canvas, mask, max(0, min(x, width - mask.shape[1])), int((top + i * each) * height))
 
 
@@ -134,7 +158,7 @@ def draw_plate(rng: np.random.Generator, kit: Kit, region: str | None = None) ->
     serial = us_serial(rng) if region == "us" else world_serial(rng, region)
     base_height, base_width = _SHAPES[region]
     shape = (base_height, int(base_width * rng.uniform(0.92, 1.08)))
-    dies = kit.dies[int(rng.integers(len(kit.dies)))]
+    dies = kit.pick(rng, region)
     dark_ground = rng.random() < (0.22 if region == "us" else 0.1)
     level = rng.uniform(0.05, 0.4) if dark_ground else rng.uniform(0.55, 1.0)
     contrast = rng.uniform(0.3, 0.85)
@@ -160,6 +184,6 @@ def draw_plate(rng: np.random.Generator, kit: Kit, region: str | None = None) ->
     relief(rng, plane, (struck / 255.0).astype(np.float32))
     bolts(rng, plane, region)
     if rng.random() < (0.45 if region == "us" else 0.12):
-        frame(rng, plane)
+        frame(rng, plane, 0.17 if region == "us" else 0.06)
     dirt(rng, plane)
     return FlatPlate(np.clip(plane, 0, 1), serial.text, len(serial.rows) > 1)

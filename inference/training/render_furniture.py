@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .glyphs_dies import DieSet
 from .render_serial import serial_mask
+from .render_signs import wheelchair
 
 Plane = NDArray[np.float32]
 """A grey picture, 0..1, or a coverage mask of the same shape."""
@@ -34,12 +35,36 @@ _PRINT = (
     "COMMERCIAL", "EXEMPT", "DEALER", "VETERAN", "ISLAMABAD", "PUNJAB", "SINDH", "DUBAI", "BRASIL",
     "SAO PAULO", "NSW", "10,000 lakes",
 )  # fmt: skip
+_STATES_OF_BRAZIL = (
+    "SP",
+    "RJ",
+    "MG",
+    "RS",
+    "PR",
+    "SC",
+    "BA",
+    "GO",
+    "DF",
+    "PE",
+    "CE",
+    "ES",
+    "MT",
+    "MS",
+    "PA",
+    "AM",
+)
 
 
 def _small_print(
-    rng: np.random.Generator, canvas: NDArray[np.uint8], y: float, size: float, left: float, right: float
+    rng: np.random.Generator,
+    canvas: NDArray[np.uint8],
+    y: float,
+    size: float,
+    left: float,
+    right: float,
+    text: str | None = None,
 ) -> None:
-    text = str(_PRINT[int(rng.integers(len(_PRINT)))])
+    text = text or str(_PRINT[int(rng.integers(len(_PRINT)))])
     font = int(rng.choice(_HERSHEY))
     thick = int(rng.integers(1, 3))
     (width, height), _ = cv2.getTextSize(text, font, 1.0, thick)
@@ -84,11 +109,11 @@ def stickers(
             spot += (ink - spot) * (mask / 255.0).astype(np.float32)
 
 
-def frame(rng: np.random.Generator, plane: Plane) -> None:
-    """A dealer's frame over the rim, often with print on it."""
+def frame(rng: np.random.Generator, plane: Plane, deepest: float) -> None:
+    """A dealer's frame over the rim, at most `deepest` of the height above and below, often with print on it."""
     height, width = plane.shape
     sides = rng.uniform(0.015, 0.05)
-    top, bottom = rng.uniform(0.03, 0.17), rng.uniform(0.03, 0.17)
+    top, bottom = rng.uniform(0.03, deepest), rng.uniform(0.03, deepest)
     tone = float(rng.choice([rng.uniform(0, 0.2), rng.uniform(0.5, 0.95)]))
     frame = np.zeros((height, width), np.uint8)
     frame[: int(height * top)] = 255
@@ -139,6 +164,10 @@ def logo(rng: np.random.Generator, plane: Plane, left: float, right: float) -> N
     """A club's or a cause's sign beside the serial: patches and rings, a letter or two that nobody reads."""
     height, width = plane.shape
     x0, x1 = int(left * width), int(right * width)
+    if rng.random() < 0.15:
+        size = (x1 - x0) * rng.uniform(0.7, 1.0)
+        wheelchair(plane, x0, height * rng.uniform(0.3, 0.4), size, float(rng.uniform(0, 1)))
+        return
     for _ in range(int(rng.integers(1, 5))):
         tone = float(rng.uniform(0, 1))
         centre = (int(rng.uniform(x0 + 4, x1 - 4)), int(height * rng.uniform(0.35, 0.7)))
@@ -171,6 +200,29 @@ def logo(rng: np.random.Generator, plane: Plane, left: float, right: float) -> N
             )
 
 
+def _town(rng: np.random.Generator, ink: NDArray[np.uint8]) -> None:
+    """State and town above a Brazilian serial, on a strip of its own now and then."""
+    size, y = rng.uniform(0.08, 0.15), rng.uniform(0.11, 0.17)
+    name = "".join(rng.choice(list("AEIOURSTNMCLPBDG"), int(rng.integers(4, 14))))
+    text = f"{_STATES_OF_BRAZIL[int(rng.integers(len(_STATES_OF_BRAZIL)))]} - {name}"
+    _small_print(rng, ink, y, size, 0.18, 0.82, text if rng.random() < 0.85 else "BRASIL")
+
+
+def panel(rng: np.random.Generator, plane: Plane, right: float) -> None:
+    """The emblem's panel at the left of a Punjab plate, up to `right` of the width."""
+    height, width = plane.shape
+    x = int(width * right)
+    tone = float(rng.uniform(0.3, 1.0))
+    plane[:, :x] = tone
+    ink = float(np.clip(tone - rng.uniform(0.15, 0.6), 0, 1))
+    for _ in range(int(rng.integers(4, 9))):
+        centre = (int(x * rng.uniform(0.2, 0.8)), int(height * rng.uniform(0.2, 0.65)))
+        axes = (max(2, int(x * rng.uniform(0.05, 0.16))), max(3, int(height * rng.uniform(0.06, 0.16))))
+        cv2.ellipse(plane, centre, axes, rng.uniform(-40, 40), 0, 360, ink, -1, cv2.LINE_AA)
+    name = ("PUNJAB", "SINDH", "NSW", "QATAR", "IND", "KPK")[int(rng.integers(6))]
+    cv2.putText(plane, name, (2, int(height * 0.9)), 2, x / 20 / len(name), ink, 1, cv2.LINE_AA)
+
+
 def furnish(rng: np.random.Generator, ink: NDArray[np.uint8], region: str) -> None:
     """The print that belongs to the region: state names, slogans, cities."""
     if region == "us":
@@ -178,7 +230,9 @@ def furnish(rng: np.random.Generator, ink: NDArray[np.uint8], region: str) -> No
             _small_print(rng, ink, rng.uniform(0.09, 0.15), rng.uniform(0.07, 0.14), 0.22, 0.78)
         if rng.random() < 0.75:
             _small_print(rng, ink, rng.uniform(0.86, 0.92), rng.uniform(0.05, 0.09), 0.15, 0.85)
-    elif region in ("br", "pakistan", "mid") and rng.random() < 0.6:
+    elif region == "br":
+        _town(rng, ink)
+    elif region in ("pakistan", "mid") and rng.random() < 0.6:
         low = region == "pakistan" or (region == "mid" and rng.random() < 0.6)
         _small_print(rng, ink, 0.9 if low else 0.11, rng.uniform(0.07, 0.12), 0.1, 0.9)
 
@@ -186,7 +240,7 @@ def furnish(rng: np.random.Generator, ink: NDArray[np.uint8], region: str) -> No
 def side_band(rng: np.random.Generator, plane: Plane, region: str) -> None:
     """The band of the European Union, or what resembles it."""
     height, width = plane.shape
-    if region == "eu" or (region in ("uk", "india", "two_row", "pakistan", "mid") and rng.random() < 0.2):
+    if region == "eu" or (region in ("uk", "india", "two_row", "pakistan", "mid") and rng.random() < 0.3):
         if rng.random() < 0.9:
             band = int(width * rng.uniform(0.06, 0.1))
             tone = float(rng.uniform(0.08, 0.5))

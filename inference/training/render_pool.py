@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .glyphs_dies import die_cabinet
+from .glyphs_dies import die_cabinet, font_cabinet
 from .render import Kit, draw_plate
 from .render_scene import Scene, make_scene, wipe_serial
 
@@ -29,7 +29,8 @@ EASY_SHARDS = 3  # shards over which hardness rises from 0.25 to 1
 _TEXT_BYTES = 12
 _STREETS = 500  # street pictures held in memory at once
 _DESIGNS = 1200
-_FONT_FOLDER = Path("/usr/share/fonts/truetype/dejavu")  # optional: variety only
+_FONT_FOLDER = Path("/usr/share/fonts/truetype")  # optional: variety only
+_FONTS = ("dejavu/DejaVuS*-Bold*.ttf", "liberation/Liberation*-Bold*.ttf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +63,11 @@ def unit(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def load_kit(data: Path, rng: np.random.Generator, dies: int = 160) -> Kit:
     """Die sets and wiped backgrounds; fonts join in where the machine has them."""
-    fonts = sorted(_FONT_FOLDER.glob("DejaVuSans*-Bold.ttf"))
+    fonts = sorted(path for pattern in _FONTS for path in _FONT_FOLDER.glob(pattern))
     rows = read_manifest(data / "designs.jsonl")
     chosen = rng.choice(len(rows), min(_DESIGNS, len(rows)), replace=False)
     designs = [wipe_serial(load_grey(data / rows[int(i)]["image"])) for i in chosen]
-    return Kit(die_cabinet(rng, dies, fonts), designs)
+    return Kit(die_cabinet(rng, dies, []), designs, font_cabinet(rng, fonts))
 
 
 def load_streets(data: Path, rng: np.random.Generator, count: int = _STREETS) -> list[NDArray[np.uint8]]:

@@ -10,14 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .glyphs_dies import DieSet
+from .render_signs import wheelchair
 
 
 def _emblem(rng: np.random.Generator, height: int) -> NDArray[np.uint8]:
-    """A small sign between characters: dot, star, heart, polygon (a state's outline, a tree, a seal)."""
+    """A small sign between characters: dot, ring, access symbol, polygon (a state's outline, a tree, a seal)."""
+    if rng.random() < 0.1:
+        size = max(8, int(height * rng.uniform(0.45, 0.95)))
+        symbol = np.zeros((height, size), np.uint8)
+        wheelchair(symbol, 0, (height - size) / 2, size, 255)
+        return symbol
     size = max(6, int(height * rng.uniform(0.25, 0.75)))
     mask = np.zeros((height, size), np.uint8)
     centre = np.array([size / 2, height * rng.uniform(0.4, 0.65)])
-    count = int(rng.integers(5, 12))
+    count = int(rng.integers(4, 20))
     angle = np.sort(rng.uniform(0, 2 * np.pi, count))
     radius = size / 2 * rng.uniform(0.35, 1.0, count)
     points = centre + np.stack([np.cos(angle), np.sin(angle)], 1) * radius[:, None]

@@ -36,7 +36,7 @@ WORLD_FORMATS = {
         "AA99 AAA", "AA99AAA", "A999 AAA", "A99 AAA", "AAA 999A", "AAA 99A", "A9 AAA", "AAA 9A", "999 AAA",
         "A9 AA",
     ),
-    "br": ("AAA-9999", "AAA 9999", "AAA9A99", "AA 9999"),
+    "br": ("AAA-9999", "AAA-9999", "AAA 9999", "AAA*9999", "AAA9A99", "AA 9999"),
     "mid": (
         "AAA 999", "AAA-999", "AA-999", "AAA*999", "AA-99-AA", "99-999-99", "A 99999", "AAA 9999",
         "AAA9999A", "9 99999", "AA 99 AA", "AAA-99A", "AAAA*999", "AA 9999", "99-99", "ABC*999", "A*99999",
@@ -49,6 +49,10 @@ TWO_ROW_FORMATS = (
     "AAA/9999", "AAA/999", "AA 99/A 9999", "AA99A/A9999", "AA 99/AA 9999", "AA99/AAA", "AA99A/9999",
     "AA*99/999", "AAA/99A", "A*A/999", "AA/9999", "AAA-99/999", "99-99/999", "AA-99/AA-99", "AA 99/AA9999",
     "A9/AAA", "99/99-99", "AAA-~/9999", "AAA-~/999", "AAA_~/9999", "AAA-~/9999",
+)  # fmt: skip
+PUNJAB_FORMATS = (
+    "AAA -~/9999", "AAA -~/9999", "AAA -~/999", "AAA  ~/9999", "AAA   ~/9999", "AA  -~/9999", "AAA-~/9999",
+    "AAA -~/9999", "AAA/9999", "AA -~/9999 A", "AAA _~/99", "AAA/999",
 )  # fmt: skip
 _WORDS = (
     "LOVE", "MOM", "DAD", "GOLF", "RUN", "BOAT", "FISH", "SKI", "JEEP", "VETTE", "HOT", "ROD", "BMW",
@@ -135,8 +139,10 @@ def _vanity_rows(rng: np.random.Generator) -> list[list[str]]:
 
 def _with_stack(rng: np.random.Generator, rows: list[list[str]]) -> list[list[str]]:
     pool = _LETTERS if rng.random() < 0.75 else _ALL
-    stack = "".join(rng.choice(list(pool), int(rng.choice([2, 2, 2, 3]))))
+    stack, other = ("".join(rng.choice(list(pool), int(rng.choice([2, 2, 2, 3])))) for _ in range(2))
     row = [t for t in rows[0] if t in _ALL][:5]
+    if rng.random() < 0.12:
+        return [[stack, "_", *row, "_", other]]
     return [[stack, "_", *row] if rng.random() < 0.75 else [*row, "_", stack]]
 
 
@@ -155,6 +161,6 @@ def us_serial(rng: np.random.Generator) -> Serial:
 
 
 def world_serial(rng: np.random.Generator, region: str) -> Serial:
-    """A serial in one of the formats of `region` (a key of WORLD_FORMATS, or `two_row`)."""
-    formats = TWO_ROW_FORMATS if region == "two_row" else WORLD_FORMATS[region]
+    """A serial in one of the formats of `region` (a key of WORLD_FORMATS, `two_row` or `punjab`)."""
+    formats = {"two_row": TWO_ROW_FORMATS, "punjab": PUNJAB_FORMATS}.get(region) or WORLD_FORMATS[region]
     return serial_from(fill(rng, formats[int(rng.integers(len(formats)))]))

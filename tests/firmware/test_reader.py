@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,7 +137,8 @@ def test_a_pass_becomes_one_read_with_its_pictures_and_a_hit(rig: Rig) -> None:
     assert len({read.text for read in reads}) == len(reads) == rig.reader.reads
     listed = next(read for read in reads if read.text == LISTED)
     assert listed.frames_agreed >= 3
-    assert listed.state is None
+    assert (listed.state is None) is (listed.state_confidence is None)
+    assert listed.state_note != "not read"
     assert {image.kind for image in images if image.read_id == listed.read_id} == {
         ImageKind.CROP,
         ImageKind.SCENE,
@@ -184,3 +186,16 @@ def test_a_picture_that_cannot_be_read_is_counted(rig: Rig) -> None:
     tiny = Frame(np.zeros((8, 8, 3), np.uint8), 0, 0, 1, Exposure(1000, 1.0), ir=False)
     assert rig.reader.take(tiny).reads == []
     assert rig.ledger.totals() == {"frames": 1, "rejected: bad picture": 1}
+
+
+def test_every_rejected_candidate_is_counted_by_its_reason(rig: Rig) -> None:
+    camera = open_camera("sim", {"seed": 1, "pace": "max", "listed": [LISTED], "day_seconds": 600})
+    expected: Counter[str] = Counter()
+    for _ in range(FRAMES):
+        frame = camera.capture(1.0)
+        assert frame is not None
+        expected.update(f"rejected: {one.reason}" for one in rig.reader.take(frame).rejected)
+    camera.close()
+    counted = {what: n for what, n in rig.ledger.totals().items() if what.startswith("rejected: ")}
+    assert counted == dict(expected)
+    assert counted

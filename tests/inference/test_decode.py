@@ -6,10 +6,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from inference.decode import (
     ALPHABET,
     BLANK,
+    SURE,
     beam_search,
     decode,
     greedy,
@@ -88,6 +91,29 @@ def test_a_doubtful_character_names_its_rival() -> None:
     assert 0.5 < read.chars[0].probability < 0.9
     assert read.chars[1].probability > 0.99
     assert "BXYZ" in dict(read.others)
+
+
+def test_a_sure_text_names_its_nearest_rivals_with_their_exact_probabilities() -> None:
+    p = softmax(logits_of("8XYZ", {0: ("B", 5.0), 2: ("V", 4.0)}))
+    read = decode(p)
+    assert read.text == "8XYZ"
+    assert read.confidence >= SURE
+    for text in ("BXYZ", "8XVZ"):
+        labels = tuple(ALPHABET.index(c) for c in text)
+        assert dict(read.others)[text] == pytest.approx(probability(p, labels), rel=1e-6)
+    assert "8XYZ" not in dict(read.others)
+
+
+@given(st.integers(0, 500))
+@settings(max_examples=40, deadline=None)
+def test_shares_of_texts_and_of_characters_never_exceed_one(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    logits = logits_of("8XYZ") + rng.normal(0, rng.uniform(0, 6), (36, len(ALPHABET) + 1))
+    read = decode(softmax(logits))
+    assert read.confidence + sum(p for _, p in read.others) <= 1.0 + 1e-6
+    assert all(a >= b for (_, a), (_, b) in itertools.pairwise(read.others))
+    for char in read.chars:
+        assert char.probability + sum(p for _, p in char.alternatives) <= 1.0 + 1e-9
 
 
 def test_temperature_makes_it_less_sure() -> None:

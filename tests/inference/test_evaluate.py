@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ from hand_nets import HandNet, corner_outputs, detector_outputs, reader_outputs
 from inference import bench, evaluate
 from inference.evaluate import AccuracyArgs, run
 from inference.models import Models
+from inference.pipeline import Pipeline
 
 ISSUED = {
     "images",
@@ -25,6 +27,11 @@ ISSUED = {
     "min_width_at_input_px",
     "false_plates_per_image",
     "character_error_rate",
+    "ece",
+    "ece_bins",
+    "coverage_at_99",
+    "coverage_at_95",
+    "risk_coverage",
     "ms_p50",
     "ms_p95",
     "cpu_ms_p50",
@@ -76,6 +83,9 @@ def test_the_figures(asked: AccuracyArgs) -> None:
     assert figures["false_plates_per_image"] == 0.5
     assert figures["character_error_rate"] == pytest.approx((1 + 6) / 9, abs=1e-4)
     assert figures["model_bytes"] == 123
+    assert figures["ece"] == pytest.approx(0.5, abs=0.02)  # both surely read, one of them right
+    assert (figures["coverage_at_99"], figures["coverage_at_95"]) == (0.0, 0.0)
+    assert figures["risk_coverage"] == [[pytest.approx(0.992, abs=5e-3), 1.0, 0.5]]
     assert figures["ms_p95"] >= figures["ms_p50"] > 0
     assert json.loads((asked.json_out or Path()).read_text()) == figures
 
@@ -90,6 +100,36 @@ def test_the_reads_file_has_a_line_per_picture(asked: AccuracyArgs) -> None:
     assert len(plate["corners"]) == 4
     assert plate["state"] is None
     assert {"ms", "cpu_ms"} <= lines[0].keys()
+    assert plate["width_px"] == pytest.approx(80, abs=6)
+    assert plate["confidence"] == pytest.approx(plate["text_score"], abs=1e-3)
+    assert (plate["looks"], plate["agreed"], plate["zoomed"]) == (1, 1, False)
+    assert plate["sharpness"] >= 0
+    assert [char for char, _, _ in plate["chars"]] == list("ABC12O")
+
+
+def test_what_was_rejected_is_told_with_its_numbers(
+    asked: AccuracyArgs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = evaluate.load_models(None, 1)
+    doubting = replace(models, thresholds={"accept_score": 1.0, "accept_zoomed": 1.0})
+    monkeypatch.setattr(evaluate, "load_models", lambda *_: doubting)
+    run(asked)
+    (line, *_) = [json.loads(line) for line in (asked.reads or Path()).read_text().splitlines()]
+    assert line["plates"] == []
+    assert {one["reason"] for one in line["rejected"]} == {"doubtful plate"}
+    first = line["rejected"][0]
+    assert first["accept_score"] < first["threshold"] == 1.0
+    assert {"score", "plate_score", "text_score", "width_px", "box"} <= first.keys()
+
+
+def test_stills_are_looked_at_closer_where_nothing_was_accepted(asked: AccuracyArgs) -> None:
+    half_seen = HandNet("detector", lambda _: detector_outputs((100, 60, 180, 90, -1.2)), scale=0.05)
+    models = replace(evaluate.load_models(None, 1), detector=half_seen)
+    for looks in (0, 4):
+        half_seen.calls = 0
+        settings = evaluate.for_stills(models, looks)
+        Pipeline(models, settings).process(np.zeros((384, 640), dtype=np.uint8))
+        assert half_seen.calls == (2 if looks else 1)
 
 
 @pytest.mark.parametrize(

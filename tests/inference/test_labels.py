@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,15 @@ import numpy as np
 import pytest
 
 from inference.errors import BadManifestError
-from inference.labels import MAX_LINE_BYTES, MAX_PLATES, Entry, load_picture, read_manifest, truth_text
+from inference.labels import (
+    MAX_LINE_BYTES,
+    MAX_PLATES,
+    Entry,
+    held_out,
+    load_picture,
+    read_manifest,
+    truth_text,
+)
 
 GOOD = {"image": "a.png", "width": 64, "height": 48, "plates": [{"box": [1, 2, 30, 12.5], "text": "AB1"}]}
 
@@ -72,3 +81,15 @@ def test_pictures_are_read_inside_the_root_only(tmp_path: Path) -> None:
 )
 def test_only_full_texts_are_truth(plate: dict[str, object], text: str | None) -> None:
     assert truth_text(plate) == text
+
+
+def test_the_line_of_a_crop_is_its_one_plate(tmp_path: Path) -> None:
+    (crop,) = entries(tmp_path, '{"image": "c.png", "box": [1, 2, 3, 4], "text": "AB1", "quality": "clear"}')
+    assert crop.plates is not None
+    assert (crop.plates[0]["box"], truth_text(crop.plates[0])) == ([1, 2, 3, 4], "AB1")
+
+
+def test_one_text_in_sixteen_is_held_out_and_always_the_same() -> None:
+    kept = [f"{i:06d}" for i in range(4000) if held_out(f"{i:06d}")]
+    assert 200 < len(kept) < 300
+    assert kept[:3] == [text for text in kept[:3] if zlib.crc32(text.encode()) % 16 == 0]

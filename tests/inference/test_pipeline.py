@@ -6,10 +6,12 @@ import pytest
 from hand_nets import HandNet, corner_outputs, detector_outputs, reader_outputs
 
 from inference.accept import Acceptance
+from inference.confidence import Confidence
 from inference.corners import Located, from_box
 from inference.errors import BadPictureError, InferenceError
+from inference.frame import MAX_SIDE, MIN_SIDE
 from inference.models import Models
-from inference.pipeline import MAX_SIDE, MIN_SIDE, Pipeline, PipelineSettings
+from inference.pipeline import Pipeline, PipelineSettings
 from inference.types import Reason
 
 PICTURE = np.full((384, 640, 3), 90, dtype=np.uint8)
@@ -73,7 +75,117 @@ def test_what_all_nets_doubt_is_no_plate() -> None:
     strict = PipelineSettings(acceptance=Acceptance(accept_text=2.0, accept_bias=-30.0))
     result = pipeline(ONE, settings=strict).process(PICTURE)
     assert result.reads == []
-    assert [r.reason for r in result.rejected] == [Reason.NOT_A_PLATE]
+    (doubted,) = result.rejected
+    assert doubted.reason == Reason.DOUBTFUL
+    assert doubted.score == pytest.approx(0.95, abs=0.01)
+    assert doubted.plate_score == pytest.approx(0.997, abs=0.01)
+    assert doubted.width_px == pytest.approx(80, abs=10)
+    assert doubted.text_score is not None
+    assert doubted.text_score > 0.9
+    assert doubted.accept_score is not None
+    assert doubted.threshold == strict.acceptance.accept_score
+    assert doubted.accept_score < doubted.threshold
+
+
+def test_lettering_is_refused_however_sure_the_nets_are() -> None:
+    result = pipeline(ONE, text="SCHOOLBUS").process(PICTURE)
+    assert result.reads == []
+    (refused,) = result.rejected
+    assert refused.reason == Reason.LETTERING
+    assert refused.accept_score is not None
+    assert refused.accept_score > 0.5
+
+
+def test_a_flag_that_rejects_says_its_number() -> None:
+    (rejected,) = pipeline(ONE, plate=-3.0).process(PICTURE).rejected
+    assert rejected.plate_score == pytest.approx(0.047, abs=0.01)
+    assert rejected.accept_score is None
+
+
+def test_the_shape_of_no_plate_is_refused() -> None:
+    long, narrow = (20, 60, 620, 110, 3.0), (100, 60, 120, 200, 3.0)
+    assert [r.reason for r in pipeline(long, narrow).process(PICTURE).rejected] == [Reason.ODD_SHAPE] * 2
+    lenient = PipelineSettings(max_aspect=20.0, min_aspect=0.05)
+    assert len(pipeline(long, narrow, settings=lenient).process(PICTURE).reads) == 2
+
+
+def test_a_read_says_what_it_rests_on() -> None:
+    (read,) = pipeline(ONE).process(PICTURE).reads
+    assert (read.looks, read.agreed, read.two_rows, read.zoomed) == (1, 1, False, False)
+    assert read.text_score == pytest.approx(read.confidence)
+    assert read.text_score > 0.9
+    assert read.accept_score > 0.5
+    for char in read.chars:
+        assert char.probability + sum(p for _, p in char.alternatives) <= 1.0 + 1e-9
+
+
+def test_a_text_in_doubt_is_looked_at_again_and_a_sure_one_is_not() -> None:
+    sure, doubtful = PipelineSettings(doubt=0.5), PipelineSettings(doubt=1.0)
+    assert pipeline(ONE, settings=sure).process(PICTURE).reads[0].looks == 1
+    result = pipeline(ONE, settings=doubtful).process(PICTURE)
+    (read,) = result.reads
+    assert (read.text, read.looks, read.agreed) == ("ABC123", 3, 3)
+    assert "second look" in result.timings
+
+
+def test_the_confidence_is_the_calibrated_one() -> None:
+    doubting = PipelineSettings(confidence=Confidence(read_text=0.0, read_bias=-1.0))
+    (read,) = pipeline(ONE, settings=doubting).process(PICTURE).reads
+    assert read.confidence == pytest.approx(0.269, abs=1e-3)
+    assert read.text_score > 0.9
+
+
+def test_the_detector_need_not_be_asked_where_a_plate_is_known() -> None:
+    asked = pipeline()
+    assert asked.read_at(PICTURE, (100.0, 60.0, 80.0, 30.0)).text == "ABC123"
+    assert asked.models.detector.calls == 0
+
+
+HALF = (300, 200, 380, 230, -1.2)  # a score of 0.23: less than a candidate's, enough for a closer look
+
+
+def test_only_where_something_was_half_seen_and_nothing_accepted_is_looked_at_closer() -> None:
+    settings = PipelineSettings(closer_looks=1)
+    for boxes, looks in (((ONE, HALF), 1), ((HALF,), 2), ((), 1)):
+        asked = pipeline(*boxes, settings=settings)
+        timings = asked.process(PICTURE).timings
+        assert asked.models.detector.calls == looks
+        assert ("closer look" in timings) == (looks > 1)
+    never = pipeline(HALF)
+    never.process(PICTURE)
+    assert never.models.detector.calls == 1
+
+
+def closer(*boxes: tuple[float, float, float, float, float], accept: float = 0.5) -> Pipeline:
+    """The usual look sees `boxes`, the closer one a plate at (100, 60) px of the net's input."""
+    settings = PipelineSettings(closer_looks=2, acceptance=Acceptance(accept_zoomed=accept))
+    asked = pipeline(ONE, settings=settings)
+    net = asked.models.detector
+    assert isinstance(net, HandNet)
+    net.function = lambda _: detector_outputs(*(boxes if net.calls == 1 else [ONE]))
+    return asked
+
+
+def test_the_closer_look_gives_boxes_of_the_frame() -> None:
+    (read,) = closer((300, 200, 340, 220, -1.2)).process(PICTURE).reads
+    assert read.zoomed
+    assert read.box == pytest.approx(
+        (160 + 50, 114 + 30, 40, 15), abs=6
+    )  # the part's corner, and half the size
+
+
+def test_the_closer_look_has_its_own_threshold_and_reads_a_plate_once() -> None:
+    far_apart = (100, 60, 140, 80, -1.2), (540, 330, 580, 350, -1.2)
+    result = closer(*far_apart).process(PICTURE)
+    assert len(result.reads) == 2
+    strict = closer(*far_apart, accept=1.0).process(PICTURE)
+    assert strict.reads == []
+    assert [(r.reason, r.threshold) for r in strict.rejected] == [(Reason.DOUBTFUL, 1.0)] * 2
+
+
+def test_the_closer_look_alone_is_what_a_frame_without_plates_gets() -> None:
+    (read,) = pipeline(ONE, settings=PipelineSettings(closer_looks=1)).look_closer(PICTURE).reads
+    assert read.zoomed
 
 
 def test_nothing_is_dropped_silently() -> None:

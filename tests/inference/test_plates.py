@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference.plates import align, clean, confusable, distance, fold, similarity
+from inference.plates import align, clean, confusable, distance, fold, is_lettering, similarity
 
 TEXTS = st.text("AB01", max_size=8)
 
@@ -13,6 +13,16 @@ TEXTS = st.text("AB01", max_size=8)
 def test_cleaning_and_folding() -> None:
     assert clean("ab-1 o·2") == "AB1O2"
     assert fold("O0I1Q") == "0011Q"
+
+
+@pytest.mark.parametrize("text", ["SCHOOLBUS", "SCH00LBUS", "JACKKEROUAC", "8005551234", "8OO5551234"])
+def test_words_and_numbers_longer_than_any_serial_are_lettering(text: str) -> None:
+    assert is_lettering(text)
+
+
+@pytest.mark.parametrize("text", ["", "OHIOSTAT", "12345678", "MH12NE6922", "LEA09A1234", "HR99GQTEMP5155"])
+def test_serials_are_no_lettering(text: str) -> None:
+    assert not is_lettering(text)
 
 
 def test_confusables() -> None:

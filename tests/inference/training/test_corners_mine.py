@@ -12,9 +12,15 @@ import pytest
 
 from inference.training.corners_data import MINED_SHARES, CornerFeed, Regions
 from inference.training.corners_mine import (
+    KNOWN,
+    KNOWN_DRAWS,
+    MAX_ERROR,
     Nets,
+    box_errors,
     candidates,
+    finds,
     joined,
+    looked_at,
     mine,
     mined_regions,
     relative,
@@ -107,3 +113,59 @@ def test_a_feed_with_mistakes_draws_them_in_their_share(nets: Nets, data: Path) 
     plates = sum(MINED_SHARES[kind] for kind in ("rendered", "real", "found"))
     assert abs(batch.is_plate.mean() - plates) < 0.08
     assert not np.isnan(batch.boxes[batch.is_plate]).any()
+
+
+def test_box_errors_are_how_far_a_sure_box_reaches_beyond_the_plate(tmp_path: Path) -> None:
+    plates = np.array([[0.1, 0.0, 0.8, 0.5], [0.0, 0.0, 1.0, 1.0], [np.nan] * 4], np.float32)
+    np.savez(tmp_path / "mined.npz", plate=plates, score=np.array([0.6, 0.2, 0.9], np.float32))
+    errors = box_errors(tmp_path / "mined.npz")
+    assert np.allclose(errors, [[0.125, 0.0, 0.125, MAX_ERROR]])
+
+
+def _reading(text: str) -> Nets:
+    boxes = detector_outputs((104, 100, 184, 140, 2.0), (400, 200, 480, 240, 3.0))
+    return Nets(
+        HandNet("detector", lambda _: boxes),
+        HandNet("corners", lambda _: corner_outputs()),
+        HandNet("reader", lambda _: reader_outputs(text)),
+    )
+
+
+def test_a_sign_known_by_eye_teaches_even_where_it_can_be_read(data: Path) -> None:
+    """A readable mistake is usually a plate that nobody labelled; one that was looked at is not."""
+    nets, grey = _reading("SCHOOL"), np.zeros((384, 640), np.uint8)
+    row = {"plates": [{"box": [100, 100, 180, 140]}]}
+    lengths = [f.length for f in finds(nets, grey, row, coarse=False) if f.plate is None]
+    assert lengths == [6]
+    seen = {"signs": [[400.0, 200.0, 480.0, 240.0]]}
+    known = [f for f in finds(nets, grey, row, coarse=False, seen=seen) if f.plate is None]
+    assert [(f.length, f.confidence) for f in known] == [(KNOWN, 0.0), (KNOWN, 0.0)]
+    fake = {"plates": [*row["plates"], {"box": [400, 200, 480, 240], "quality": "notplate"}]}
+    assert [f.length for f in finds(nets, grey, fake, coarse=False) if f.plate is None] == [KNOWN]
+
+
+def test_what_the_eye_could_not_tell_is_left_out(data: Path) -> None:
+    row, seen = {"plates": []}, {"unsure": [[400.0, 200.0, 480.0, 240.0]]}
+    found = list(finds(_reading("A"), np.zeros((384, 640), np.uint8), row, coarse=False, seen=seen))
+    assert [f.width for f in found] == [pytest.approx(80, abs=5)]
+    assert found[0].plate is None
+
+
+def test_known_mistakes_are_drawn_more_often(tmp_path: Path) -> None:
+    path = tmp_path / "mined.npz"
+    np.savez(
+        path,
+        image=np.zeros((2, *SCENE_SHAPE), np.uint8),
+        plate=np.full((2, 4), np.nan, np.float32),
+        score=np.array([0.2, 0.2], np.float32),
+        width=np.array([50, 50], np.float32),
+        confidence=np.array([0.0, 0.0], np.float32),
+        length=np.array([0, KNOWN]),
+    )
+    assert mined_regions(path).draws.tolist() == [1, 1 + KNOWN_DRAWS]
+
+
+def test_every_box_that_was_looked_at_has_an_area() -> None:
+    boxes = [b for entry in looked_at().values() for kind in entry.values() for b in kind]
+    assert len(boxes) > 700
+    assert all(x1 < x2 and y1 < y2 for x1, y1, x2, y2 in boxes)

@@ -9,7 +9,16 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.training.detector_data import LONG_SIDE, Cache, parse_labels, prepare, read_grey
+from inference.labels import held_out
+from inference.training.detector_data import (
+    HELD_OUT,
+    LONG_SIDE,
+    Cache,
+    held_out_pictures,
+    parse_labels,
+    prepare,
+    read_grey,
+)
 
 
 def _row(name: str, plates: list[dict[str, object]], size: tuple[int, int] = (64, 48)) -> dict[str, Any]:
@@ -66,6 +75,23 @@ def test_mined_regions_are_read_as_ignored(tmp_path: Path) -> None:
     mined = tmp_path / "mined.json"
     mined.write_text(json.dumps({"a.png": [[1, 1, 5, 5]]}))
     assert Cache(tmp_path / "work", mined).labels[0].ignore.tolist() == [[1, 1, 5, 5]]
+
+
+def test_pictures_with_a_held_out_text_are_named_and_can_be_left_out(tmp_path: Path) -> None:
+    texts = [f"ABC{number}" for number in range(60)]
+    hidden, shown = (next(t for t in texts if held_out(t) == wanted) for wanted in (True, False))
+    plates = [[{"box": [1, 2, 9, 8], "text": t}] for t in (hidden, shown)]
+    plates.append([{"box": [1, 2, 9, 8], "text": None}, {"box": [11, 2, 19, 8], "text": hidden}])
+    _write(tmp_path, [_row(f"{name}.png", rows) for name, rows in zip("abc", plates, strict=True)])
+    prepare(tmp_path, tmp_path / "work")
+    names = frozenset(json.loads((tmp_path / "work" / HELD_OUT).read_text()))
+    assert names == held_out_pictures(tmp_path / "train.jsonl") == {"a.png", "c.png"}
+    cache = Cache(tmp_path / "work")
+    cache.keep(names, without=True)
+    assert [labels.image for labels in cache.labels] == ["b.png"]
+    assert np.array_equal(cache.image(0), read_grey(tmp_path / "b.png"))
+    cache.keep(names)
+    assert len(cache) == 0
 
 
 def test_a_missing_picture_is_named(tmp_path: Path) -> None:

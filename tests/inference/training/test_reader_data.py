@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+pytest.importorskip("torch")
+
 from inference.training.glyphs_dies import random_dies
+from inference.training.reader_cells import cells_of, straighten
 from inference.training.reader_data import (
     ReaderFeed,
     RealPlate,
@@ -16,8 +20,8 @@ from inference.training.reader_data import (
     crops_of,
     jitter,
     rows_known,
-    tone,
 )
+from inference.training.reader_wear import Crop, coarsen, cover, shade, smear, tone
 from inference.training.render import Kit, draw_plate
 from inference.training.render_pool import save_shard
 from inference.training.render_scene import make_scene
@@ -70,6 +74,24 @@ def test_tone_keeps_shape_and_type(rng: np.random.Generator) -> None:
         assert crop.dtype == np.uint8
 
 
+@pytest.mark.parametrize("wear", [shade, cover, smear, coarsen])
+def test_wear_changes_a_crop_and_keeps_its_shape(
+    rng: np.random.Generator, wear: Callable[[np.random.Generator, Crop], Crop]
+) -> None:
+    crop = rng.integers(40, 200, (48, 144)).astype(np.uint8)
+    before = crop.copy()
+    worn = wear(rng, crop)
+    assert worn.shape == crop.shape
+    assert worn.dtype == np.uint8
+    assert not np.array_equal(worn, crop)
+    assert np.array_equal(crop, before)
+
+
+def test_a_cover_stays_off_the_serial(rng: np.random.Generator) -> None:
+    crop = np.full((48, 144), 100, np.uint8)
+    assert all((cover(rng, crop)[14:34] == 100).all() for _ in range(60))
+
+
 def test_a_batch_mixes_rendered_and_real(tmp_path: Path, rng: np.random.Generator) -> None:
     kit = Kit([random_dies(rng)], [])
     street = rng.integers(0, 255, (300, 400)).astype(np.uint8)
@@ -100,3 +122,36 @@ def test_two_row_plates_count_two_crops(tmp_path: Path, rng: np.random.Generator
     grey = rng.integers(0, 255, (60, 120)).astype(np.uint8)
     plates = [RealPlate(grey, box_quad([10, 10, 110, 50]), None, "REAL1", "PK", "clear", True, "", 100.0)]
     assert set(ReaderFeed(tmp_path, plates, 1).batch(8, 0.5).rows) == {2}
+
+
+def test_real_plates_get_new_serials(tmp_path: Path, rng: np.random.Generator) -> None:
+    kit = Kit([random_dies(rng)], [])
+    street = rng.integers(0, 255, (300, 400)).astype(np.uint8)
+    for number in range(3):
+        save_shard(tmp_path / f"shard_{number:04d}.npz", [make_scene(rng, draw_plate(rng, kit), street)])
+    grey = rng.integers(0, 255, (60, 120)).astype(np.uint8)
+    quad = box_quad([10, 10, 110, 50])
+    times = np.array([0.2, 0.35, 0.5, 0.65, 0.8], np.float32)
+    cells = cells_of(straighten(grey, quad), times, "AB123")
+    plate = RealPlate(grey, quad, quad, "AB123", "US", "clear", False, "", 100.0, cells)
+    texts = ReaderFeed(tmp_path, [plate], 1).batch(64, 1.0).texts
+    assert 10 < texts.count("AB123") < 60
+    assert all(set(text) <= set("AB123") and len(text) == 5 for text in texts)
+
+
+def test_rare_plates_are_drawn_more_often(tmp_path: Path, rng: np.random.Generator) -> None:
+    kit = Kit([random_dies(rng)], [])
+    street = rng.integers(0, 255, (300, 400)).astype(np.uint8)
+    for number in range(3):
+        save_shard(tmp_path / f"shard_{number:04d}.npz", [make_scene(rng, draw_plate(rng, kit), street)])
+    grey = rng.integers(0, 255, (60, 120)).astype(np.uint8)
+    kinds = (("US1", "US", False), ("GB1", "GB", False), ("PK1", "PK", True), ("BR2", "BR", False))
+    plates = [
+        RealPlate(grey, box_quad([10, 10, 110, 50]), None, text, country, "clear", rows, "", 100.0)
+        for text, country, rows in kinds
+    ]
+    texts = ReaderFeed(tmp_path, plates, 1).batch(600, 1.0).texts
+    ordinary = texts.count("GB1")
+    assert 2.0 < texts.count("US1") / ordinary < 4.2
+    assert 2.0 < texts.count("BR2") / ordinary < 4.2
+    assert 1.4 < texts.count("PK1") / ordinary < 2.8

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
 
+from inference.training import reader_train  # noqa: E402
 from inference.training.corners_model import CornerExport, CornerNet, Ema, fold, parameter_count  # noqa: E402
 from inference.training.corners_session import rate_at  # noqa: E402
 from inference.training.reader_model import (  # noqa: E402
@@ -20,7 +23,7 @@ from inference.training.reader_model import (  # noqa: E402
     encode,
     greedy,
 )
-from inference.training.reader_train import Course, real_share  # noqa: E402
+from inference.training.reader_train import forward, load_net  # noqa: E402
 
 
 def _logits(path: list[int]) -> NDArray[np.float32]:
@@ -35,7 +38,7 @@ def test_shapes_and_sizes() -> None:
     points, flags = corners(torch.zeros(2, 1, 64, 128))
     assert points.shape == (2, 8)
     assert flags.shape == (2, 2)
-    assert 250_000 < parameter_count(reader) < 500_000
+    assert 600_000 < parameter_count(reader) < 800_000
     assert 200_000 < parameter_count(corners) < 300_000
 
 
@@ -78,9 +81,35 @@ def test_the_rows_of_a_plate_read_as_one_text() -> None:
     assert ctc_loss(logits, ["8019LEC", "AB12"], [2, 1]) > 1
 
 
-def test_real_crops_join_after_the_easy_part() -> None:
-    shares = [real_share(Course(), p) for p in (0.0, 0.5, 0.9)]
-    assert shares == [0.0, 0.4, 0.5]
+def test_logits_of_grey_levels_are_floats_on_the_cpu() -> None:
+    logits = forward(ReaderNet().eval(), np.zeros((2, 1, 48, 144), np.uint8), "cpu")
+    assert logits.shape == (2, TIME_STEPS, BLANK + 1)
+    assert logits.dtype == torch.float32
+
+
+def test_tiles_or_not_the_logits_are_nearly_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(1)
+    net, crop = (
+        ReaderNet().eval(),
+        np.random.default_rng(1).integers(0, 255, (1, 1, 48, 144)).astype(np.uint8),
+    )
+    both = []
+    for tiles in (True, False):
+        monkeypatch.setattr(reader_train, "halves", lambda _device, tiles=tiles: tiles)
+        with torch.no_grad():
+            both.append(forward(net, crop, "cpu"))
+    assert not torch.equal(*both)
+    assert torch.allclose(*both, atol=0.05)
+
+
+def test_weights_come_back_and_foreign_ones_are_refused(tmp_path: Path) -> None:
+    net = ReaderNet()
+    torch.save(net.state_dict(), tmp_path / "reader.pt")
+    torch.save(CornerNet().state_dict(), tmp_path / "corners.pt")
+    picture = torch.rand(1, 1, 48, 144)
+    assert torch.equal(load_net(tmp_path / "reader.pt")(picture), net.eval()(picture))
+    with pytest.raises(ValueError, match=r"corners\.pt: not the weights of this reader"):
+        load_net(tmp_path / "corners.pt")
 
 
 def test_the_rate_warms_up_and_falls() -> None:

@@ -11,10 +11,12 @@ import pytest
 from inference.training.glyphs import CHARACTERS, DieStyle, strokes_of
 from inference.training.glyphs_dies import MASK_HEIGHT, random_dies, random_style, strike
 from inference.training.render import Kit, draw_plate
+from inference.training.render_furniture import frame, panel
 from inference.training.render_pool import load_shard, save_shard
 from inference.training.render_scene import SCENE_SHAPE, make_scene, plate_quad, wipe_serial
+from inference.training.render_signs import wheelchair
 
-REGIONS = ("us", "eu", "uk", "br", "mid", "india", "pakistan", "two_row")
+REGIONS = ("us", "eu", "uk", "br", "mid", "india", "pakistan", "two_row", "punjab")
 
 
 @pytest.fixture
@@ -54,9 +56,45 @@ def test_a_slashed_zero_differs_from_o() -> None:
 def test_a_plate_has_text_contrast_and_range(rng: np.random.Generator, kit: Kit, region: str) -> None:
     plate = draw_plate(rng, kit, region)
     assert plate.text
-    assert plate.two_rows == (region == "two_row")
+    assert plate.two_rows == (region in ("two_row", "punjab"))
     assert plate.grey.dtype == np.float32
     assert 0 <= plate.grey.min() < plate.grey.max() <= 1
+
+
+def test_a_frame_is_no_deeper_than_asked(rng: np.random.Generator) -> None:
+    for deepest in (0.06, 0.17):
+        for _ in range(20):
+            plane = np.full((100, 200), 2.0, np.float32)
+            frame(rng, plane, deepest)
+            inner = round(100 * deepest) + 1
+            assert (plane[inner:-inner, 12:-12] == 2.0).all()
+            assert (plane[0] != 2.0).all()
+
+
+def test_a_panel_leaves_the_serial_alone(rng: np.random.Generator) -> None:
+    plane = np.full((100, 200), 2.0, np.float32)
+    panel(rng, plane, 0.3)
+    assert (plane[:, 90:] == 2.0).all()
+    assert (plane[:, :60] != 2.0).mean() > 0.99
+
+
+def test_the_access_symbol_fills_its_square_with_ink() -> None:
+    canvas = np.zeros((60, 60), np.uint8)
+    wheelchair(canvas, 5, 5, 50, 255)
+    ys, xs = np.nonzero(canvas > 128)
+    assert 3 <= ys.min() < 12
+    assert 45 < ys.max() < 60
+    assert xs.max() - xs.min() > 30
+    assert 0.05 < (canvas > 128).mean() < 0.4
+
+
+def test_painted_plates_are_typeset_more_often(rng: np.random.Generator) -> None:
+    struck, typeset = random_dies(rng), random_dies(rng)
+    both = Kit([struck], [], [typeset])
+    shares = {r: sum(both.pick(rng, r) is typeset for _ in range(300)) / 300 for r in ("us", "punjab")}
+    assert shares["us"] < 0.15
+    assert shares["punjab"] > 0.25
+    assert Kit([struck], []).pick(rng, "punjab") is struck
 
 
 def test_the_same_seed_draws_the_same_plate(kit: Kit) -> None:

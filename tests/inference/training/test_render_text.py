@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from inference.training.render_text import (
+    PUNJAB_FORMATS,
     TWO_ROW_FORMATS,
     US_FORMATS,
     WORLD_FORMATS,
@@ -41,7 +42,8 @@ def test_a_format_becomes_characters_of_its_kinds(rng: np.random.Generator) -> N
 
 
 @pytest.mark.parametrize(
-    "pattern", [*US_FORMATS, *TWO_ROW_FORMATS, *(f for fs in WORLD_FORMATS.values() for f in fs)]
+    "pattern",
+    [*US_FORMATS, *TWO_ROW_FORMATS, *PUNJAB_FORMATS, *(f for fs in WORLD_FORMATS.values() for f in fs)],
 )
 def test_every_format_gives_two_to_eleven_characters(rng: np.random.Generator, pattern: str) -> None:
     assert re.fullmatch(r"[0-9A-Z]{2,11}", serial_from(fill(rng, pattern)).text)
@@ -55,6 +57,10 @@ def test_us_serials_have_one_row(rng: np.random.Generator) -> None:
     assert {len(us_serial(rng).rows) for _ in range(100)} == {1}
 
 
-@pytest.mark.parametrize("region", [*WORLD_FORMATS, "two_row"])
-def test_only_the_two_row_region_has_two_rows(rng: np.random.Generator, region: str) -> None:
-    assert len(world_serial(rng, region).rows) == (2 if region == "two_row" else 1)
+@pytest.mark.parametrize("region", [*WORLD_FORMATS, "two_row", "punjab"])
+def test_only_the_two_row_regions_have_two_rows(rng: np.random.Generator, region: str) -> None:
+    assert len(world_serial(rng, region).rows) == (2 if region in ("two_row", "punjab") else 1)
+
+
+def test_a_punjab_year_is_read_after_the_letters() -> None:
+    assert serial_from([["L", "E", "A", " ", "-", "~07"], ["2", "9", "8", "6"]]).text == "LEA072986"
