@@ -94,13 +94,13 @@ def fonts() -> tuple[Path, ...]:
 @lru_cache(maxsize=4096)
 def lettering(text: str, font: int | Path) -> NDArray[np.uint8]:
     """Coverage of a line of text, cut to its ink, about 40 px high; `font` is one of OpenCV's or a TrueType file."""
-    canvas = np.zeros((110, 60 + 40 * len(text)), np.uint8)
+    canvas: NDArray[np.uint8] = np.zeros((110, 60 + 40 * len(text)), np.uint8)
     if isinstance(font, Path):
         from PIL import Image, ImageDraw, ImageFont
 
         image = Image.fromarray(canvas)
         ImageDraw.Draw(image).text((20, 20), text, fill=255, font=ImageFont.truetype(str(font), 46))
-        canvas = np.asarray(image)
+        canvas = np.asarray(image, np.uint8)
     else:
         cv2.putText(canvas, text, (20, 70), font, 1.7, 255, 4, cv2.LINE_AA)
     ys, xs = np.nonzero(canvas > 40)
