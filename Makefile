@@ -66,8 +66,8 @@ format: $(VENV)/.dev-stamp ## let ruff put the code in order
 docs: $(VENV)/.dev-stamp ## write docs/commands.md from the commands themselves
 	@$(BIN)/python .ci/write_docs.py
 
-bench: $(VENV)/.run-stamp ## the models against their goals, and the speed of each part (PEER=python with fast-alpr)
-	@$(BIN)/wayside bench models --data $(DATA) $(if $(PEER),--peer "$(PEER)")
+bench: $(VENV)/.run-stamp build/models/plate-free/manifest.jsonl ## the models against their goals, and the speed of each part (PEER=python with fast-alpr)
+	@$(BIN)/wayside bench models --data $(DATA) --plate-free build/models/plate-free/manifest.jsonl $(if $(PEER),--peer "$(PEER)")
 	@$(BIN)/wayside bench pipeline --json -
 	@$(BIN)/wayside bench match --json -
 	@$(BIN)/wayside bench store --json -
