@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import tempfile
 import time
@@ -20,6 +19,7 @@ from drivers.registry import open_camera
 from firmware import bench_road, bench_sets
 from inference import bench as inference_bench
 from inference import evaluate
+from inference.plate_free import write_manifest
 from inference.report import document, goals, measure
 from storage.bench import bench_store
 from sync.hotlists.entry import Category, ListEntry
@@ -141,7 +141,7 @@ def _stills(folder: Path, light: str) -> Path:
     """Rendered pictures of a light -> their manifest."""
     lines = bench_sets.write_stills(folder, RENDERED_SEED, RENDERED, night=light == "night")
     manifest = folder / f"{light}.jsonl"
-    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    write_manifest(manifest, lines)
     return manifest
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -17,13 +16,13 @@ from inference import evaluate, plate_free
 from inference.labels import Entry, load_picture
 from inference.models import load_models
 from inference.pipeline import Pipeline
+from inference.report.measure import BELIEVED
 from inference.types import PlateRead
 
 MIN_PX: Final = 12.0  # a narrower plate is not told
 MIN_INSIDE: Final = 0.3  # share of a plate in the picture from which it is told
 JPEG_QUALITY: Final = 95
 MANIFEST: Final = "manifest.jsonl"
-BELIEVED: Final = 0.5  # confidence from which a vote would take a ghost for a plate
 FIGURES: Final = (
     "plates_with_text",
     "exact",
@@ -37,8 +36,7 @@ def bench_night(out: Path, seed: int, count: int, models: Path | None = None) ->
     """Writes `count` stills by night and as many by day; their figures. Rendered, not real."""
     lines = {light: write_stills(out, seed, count, night=light == "night") for light in ("night", "day")}
     for light, of_light in (*lines.items(), ("", [*lines["night"], *lines["day"]])):
-        manifest = out / (f"{light}.jsonl" if light else MANIFEST)
-        manifest.write_text("".join(json.dumps(line) + "\n" for line in of_light), encoding="utf-8")
+        plate_free.write_manifest(out / (f"{light}.jsonl" if light else MANIFEST), of_light)
     figures = {light: _measured(out / f"{light}.jsonl", out, models) for light in lines}
     return {"rendered": True, "seed": seed, "pictures_a_light": count, **figures}
 

@@ -34,6 +34,7 @@ from inference.zoom import LOOKS
 MIN_WIDTH_AT_INPUT_PX: Final = 24.0  # narrower plates are left out of the `_at24` recalls
 REJECTED_NUMBERS: Final = ("score", "plate_score", "text_score", "accept_score", "threshold", "width_px")
 CURVE_POINTS: Final = 64  # of the risk-coverage curve at most
+CLEAR_WIDTH_PX: Final = 60.0  # in the stored picture, of the plates of the second figures
 WARM_UP: Final = 2  # runs before the clock, so that first-use costs don't count
 
 

@@ -126,11 +126,16 @@ def calibration_error(judged: Sequence[tuple[float, bool]], bins: int = ECE_BINS
 
 def risk_coverage(judged: Sequence[tuple[float, bool]], texts: int) -> list[tuple[float, float, float]]:
     """(threshold, share of all `texts` plates read at it, share of these that are right), surest first."""
+    return [(threshold, kept / texts, right / kept) for threshold, kept, right in by_threshold(judged)]
+
+
+def by_threshold(judged: Sequence[tuple[float, bool]]) -> list[tuple[float, int, int]]:
+    """(threshold, how many are kept at it, how many of these are right), surest first; equal ones together."""
     ordered = sorted(judged, key=lambda one: -one[0])
     right = np.cumsum([is_right for _, is_right in ordered])
     ends = [i for i, (a, b) in enumerate(pairwise(ordered)) if a[0] != b[0]]
     ends += [len(ordered) - 1] if ordered else []
-    return [(ordered[i][0], (i + 1) / texts, float(right[i]) / (i + 1)) for i in ends]
+    return [(ordered[i][0], i + 1, int(right[i])) for i in ends]
 
 
 def coverage_at(judged: Sequence[tuple[float, bool]], texts: int, precision: float) -> float | None:

@@ -23,7 +23,7 @@ from inference import logistic
 from inference.accept import Acceptance, log_odds
 from inference.calibrate import Example, calibrate
 from inference.confidence import Confidence
-from inference.evaluate import MIN_WIDTH_AT_INPUT_PX, AccuracyArgs, run, truth_of
+from inference.evaluate import CLEAR_WIDTH_PX, MIN_WIDTH_AT_INPUT_PX, AccuracyArgs, run, truth_of
 from inference.labels import Entry, held_out, load_picture, read_manifest
 from inference.models import MANIFEST, MODELS_DIR, Models, load_models
 from inference.models import read_manifest as read_model_manifest
@@ -39,7 +39,6 @@ CANDIDATE_SCORE: Final = 0.3  # of the detector; what is below is not looked at
 PLATE_SCORE: Final = 0.02  # of the corner net; what is below is not read
 SMALL_WEIGHT: Final = 0.25  # of a plate narrower than what the recall is measured on
 OTHERS: Final = 4  # one picture in so many of those without a held-out text
-CLEAR_WIDTH_PX: Final = 60.0  # in the stored picture, of the plates of the second figures
 SIGNS: Final = (1, 1, 1)  # a net whose word would count against itself gets no weight
 TAKING_ALL: Final = Acceptance(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 

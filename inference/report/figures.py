@@ -13,15 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.detector import iou
-from inference.evaluate import MIN_WIDTH_AT_INPUT_PX
+from inference.evaluate import CLEAR_WIDTH_PX, MIN_WIDTH_AT_INPUT_PX
 from inference.plates import align, distance
 from inference.report.records import Case, Seen, Shot
-from inference.scoring import ECE_BINS, Predicted, match
+from inference.scoring import ECE_BINS, Predicted, by_threshold, match
 
 PRECISION: Final = 0.99
 STATE_COVERAGE: Final = 0.6
 Z95: Final = 1.96
-CLEAR_WIDTH_PX: Final = 60.0
 RENDERED_WIDTH_PX: Final = 40.0
 GAP: Final = "-"  # a character that is not there
 
@@ -134,24 +133,20 @@ def coverage_at(
     confidences: Floats, right: NDArray[np.bool_], plates: int, precision: float = PRECISION
 ) -> float:
     """The largest share of `plates` whose reads, the surest first, are right this often."""
-    best = 0
-    for kept, correct in _by_threshold(confidences, right):
-        if correct >= precision * kept:
-            best = max(best, kept)
-    return best / plates if plates else 0.0
+    enough = (
+        kept for _, kept, correct in by_threshold(_judged(confidences, right)) if correct >= precision * kept
+    )
+    return max(enough, default=0) / plates if plates else 0.0
 
 
-def _by_threshold(confidences: Floats, right: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """(kept, right among them) for every threshold; equal confidences are kept together."""
-    order = np.argsort(-confidences, kind="stable")
-    ranked, correct = confidences[order], np.cumsum(right[order])
-    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], np.True_))[: len(ranked)]
-    return [(int(i) + 1, int(correct[i])) for i in last]
+def _judged(confidences: Floats, right: NDArray[np.bool_]) -> list[tuple[float, bool]]:
+    return list(zip(confidences.tolist(), right.tolist(), strict=True))
 
 
 def risk_coverage(confidences: Floats, right: NDArray[np.bool_], plates: int) -> list[tuple[float, float]]:
     """(share of the plates kept, share of those read wrong), the surest first."""
-    return [(kept / plates, 1 - correct / kept) for kept, correct in _by_threshold(confidences, right)]
+    ranked = by_threshold(_judged(confidences, right))
+    return [(kept / plates, 1 - correct / kept) for _, kept, correct in ranked]
 
 
 def precision_recall(shots: Sequence[Shot], overlap: float) -> list[tuple[float, float, float]]:
@@ -167,12 +162,9 @@ def precision_recall(shots: Sequence[Shot], overlap: float) -> list[tuple[float,
             if j in of and of[j].width_at_input < MIN_WIDTH_AT_INPUT_PX:
                 continue
             marks.append((candidate.score, j in of and iou(of[j].box, candidate.box) >= overlap))
-    scores = np.array([score for score, _ in marks], dtype=np.float64)
-    hits = np.array([hit for _, hit in marks], dtype=np.bool_)
-    ranked = -np.sort(-scores)
     return [
-        (correct / max(wide, 1), correct / kept, float(ranked[kept - 1]))
-        for kept, correct in _by_threshold(scores, hits)
+        (correct / max(wide, 1), correct / kept, threshold)
+        for threshold, kept, correct in by_threshold(marks)
     ]
 
 

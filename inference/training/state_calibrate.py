@@ -22,9 +22,10 @@ from inference.runtime import Net, TfliteNet, by_shape
 from inference.state import CLASSES, OTHER, PREFIX, in_colour, state_crop
 from inference.state_formats import format_scores
 
+from .detector_data import read_colour
 from .reader_data import Quad, jitter
 from .render_pool import read_manifest
-from .state_data import class_of, load_colour
+from .state_data import class_of
 
 TEMPERATURES = np.exp(np.linspace(np.log(0.5), np.log(4.0), 40))
 FORMAT_WEIGHTS = np.linspace(
@@ -92,7 +93,7 @@ def see(
     rng = np.random.default_rng(3)
     logits, classes, formats = [], [], []
     for row, quad in plates:
-        picture = load_colour(data / row["image"])
+        picture = read_colour(data / row["image"])
         if grey:
             picture = in_colour(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8))
         scores = np.append(format_scores(str(row.get("text") or "")), 0.0)

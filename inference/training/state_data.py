@@ -17,6 +17,7 @@ from inference.preprocess import quad_size
 from inference.state import OTHER, STATES, Colour
 
 from . import state_artwork
+from .detector_data import read_colour
 from .glyphs_dies import die_cabinet
 from .render import Kit, draw_plate
 from .render_pool import read_manifest
@@ -67,14 +68,6 @@ class StateBatch:
     classes: NDArray[np.int64]
 
 
-def load_colour(path: Path) -> Colour:
-    """A picture as BGR uint8; raises FileNotFoundError if it can't be read."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise FileNotFoundError(path)
-    return np.asarray(image, np.uint8)
-
-
 def class_of(row: dict[str, Any]) -> int | None:
     """The class of a manifest's plate; None where nobody knows, or where it is no plate."""
     country, state = row.get("country"), row.get("state")
@@ -94,7 +87,7 @@ def load_artwork(data: Path, limit: int | None = None) -> Artwork:
             rows.append(row)
     pictures = np.empty((len(rows), *state_artwork.FLAT[::-1], 3), np.uint8)
     for i, row in enumerate(rows):
-        art = load_colour(data / row["image"])
+        art = read_colour(data / row["image"])
         pictures[i] = cv2.resize(art, state_artwork.FLAT, interpolation=cv2.INTER_AREA)
     classes = np.array([STATES.index(row["state"]) for row in rows])
     weights = np.array([ORDINARY_WEIGHT if _ORDINARY.search(row["name"]) else 1.0 for row in rows])
@@ -124,7 +117,7 @@ def load_real(data: Path, manifest: str, corners: NDArray[np.float32]) -> RealPl
         kind = class_of(row)
         if kind is None:
             continue
-        canvases.append(canvas_of(load_colour(data / row["image"]), quad.astype(np.float32)))
+        canvases.append(canvas_of(read_colour(data / row["image"]), quad.astype(np.float32)))
         classes.append(kind)
         widths.append(quad_size(quad)[0])
         texts.append(str(row.get("text") or ""))

@@ -17,8 +17,9 @@ from inference.state import STATE_SIZE, state_crop
 from . import corners_train
 from .corners_model import fold
 from .corners_session import Session, weights
+from .detector_data import read_colour
 from .render_pool import load_grey, read_manifest, unit
-from .state_data import RealPlates, StateFeed, load_artwork, load_colour, load_real
+from .state_data import RealPlates, StateFeed, load_artwork, load_real
 from .state_model import StateExport, StateNet, state_loss
 
 SEED = 13
@@ -93,7 +94,7 @@ def calibration_crops(data: Path, count: int, seed: int = SEED) -> list[NDArray[
     for i in rng.choice(len(rows), min(count, len(rows)), replace=False):
         x0, y0, x1, y1 = rows[int(i)]["box"]
         quad = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float32)
-        crop = state_crop(load_colour(data / rows[int(i)]["image"]), quad)
+        crop = state_crop(read_colour(data / rows[int(i)]["image"]), quad)
         crops.append(unit(normalise(crop))[None])
     return crops
 
