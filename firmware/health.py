@@ -87,8 +87,11 @@ class Health:
 
     def _changed(self, change: Change) -> None:
         finding = change.finding
-        say = log.info if finding.condition is Condition.OK else log.warning
-        say("health_changed", part=finding.part, condition=finding.condition.value, code=finding.code)
+        fields = {"part": finding.part, "condition": finding.condition.value, "code": finding.code}
+        if finding.condition is Condition.OK:
+            log.info("health_recovered", **fields)
+        else:
+            log.warning("health_changed", **fields)
         self._tell(change)
 
     def of(self, part: str) -> Finding | None:
