@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -17,6 +16,7 @@ from firmware.ledger import Ledger
 from firmware.logs import WITHHELD
 from firmware.matching import Watch
 from firmware.records import Origin, Pictures, Sight, image_records, pictures_of, read_record
+from firmware.repeats import CUT_IN_TWO, Repeats
 from firmware.sealing import Vault
 from firmware.tap import Tap
 from inference.errors import InferenceError
@@ -32,8 +32,8 @@ from sync.schema import HitRecord, ImageKind, ReadRecord, RecordRef
 EARLY_FRAMES = 3  # frames that must agree before a hit is raised while the vehicle is still in sight
 EARLY_CONFIDENCE = 0.9
 NS_PER_US = 1_000
-US_PER_S = 1_000_000
-REMEMBERED_READS = 256
+EVERY_FRAME = 12  # of a pass may bring an early hit; later ones bring little news ...
+EVERY_NTH = 8  # ... so that only each 8th is asked
 
 log = structlog.get_logger(__name__)
 
@@ -76,7 +76,7 @@ class Reader:
         self._origin = origin
         self._settings = settings
         self._passes: dict[int, Pass] = {}
-        self._last_read_us: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._repeats = Repeats(settings.repeat_s)
         self.tracks = 0
         self.reads = 0
 
@@ -123,18 +123,18 @@ class Reader:
     def _alert_early(self, track: Track) -> None:
         """Raises a hit within a few frames of certainty; the read itself is sealed when the vehicle has passed."""
         here = self._passes.get(track.track_id)
-        if here is None or here.early or len(track.observations) < EARLY_FRAMES:
+        if here is None or here.early or not _worth_a_vote(track.frames):
             return
         voted = _with_best(vote(track), track)
         sure = _why_unread(voted) is None and voted.confidence >= EARLY_CONFIDENCE
         if not sure or voted.frames_agreed < EARLY_FRAMES or voted.text == here.early_text:
             return
-        if self._told_elsewhere(voted.text, here):
+        if self._repeated(voted.text, track, here):
             return
         here.early_text = voted.text
         WITHHELD.add(voted.text)
         now_us = self._clock.now_us()
-        if self._repeats(voted.text, here.sight) or not self._watch.listed(voted.text, voted.state, now_us):
+        if not self._watch.listed(voted.text, voted.state, now_us):
             return
         crop = pictures_of(here.sight, voted, self._settings).crop
         hits = self._watch.hits_of(self._record(voted, here, {}), crop, now_us)
@@ -151,14 +151,15 @@ class Reader:
             self._alerts.withdraw(here.early, None, ())
             return
         WITHHELD.add(voted.text)
-        if self._repeats(voted.text, here.sight) or self._told_elsewhere(voted.text, here):
-            self._note_read(voted.text, here.sight)
-            self._count("repeated: same pass", here.sight.captured_us)
-            return
-        self._keep(voted, here)
+        repeated = self._repeated(voted.text, track, here)
+        if repeated is not None:
+            self._repeats.again(voted.text, track)
+            self._count(f"repeated: {repeated}", here.sight.captured_us)
+        elif self._keep(voted, here):
+            self._repeats.kept(voted.text, track)
 
-    def _keep(self, voted: VotedRead, here: Pass) -> None:
-        """One vehicle pass: its hits first, then pictures and read into the store."""
+    def _keep(self, voted: VotedRead, here: Pass) -> bool:
+        """One vehicle pass: its hits first, then pictures and read into the store; whether the disk took it."""
         pictures = pictures_of(here.sight, voted, self._settings)
         draft = self._record(voted, here, {})
         self._watch.remember(draft)  # before it is matched: a list that arrives now meets it in the ring
@@ -167,28 +168,20 @@ class Reader:
         self._alerts.withdraw(here.early, draft, hits)
         read = self._seal(voted, here, pictures)
         if read is None:
-            return
-        self._note_read(voted.text, here.sight)
+            return False
         self.reads += 1
         self._count("reads", here.sight.captured_us)
         self._tell_read(read, here.sight)
+        return True
 
-    def _repeats(self, text: str, sight: Sight) -> bool:
-        """Whether the same text was read moments ago: a track that was cut in two is one vehicle pass."""
-        before = self._last_read_us.get((sight.source, fold(text)))
-        return before is not None and abs(sight.captured_us - before) <= self._settings.repeat_s * US_PER_S
+    def _repeated(self, text: str, track: Track, here: Pass) -> str | None:
+        """Why this is no new read: it was read moments ago, it stands there still, another track is sure of it."""
+        return self._repeats.why(text, track) or (CUT_IN_TWO if self._told_elsewhere(text, here) else None)
 
     def _told_elsewhere(self, text: str, here: Pass) -> bool:
         """Whether another track in sight is sure of the same text: two boxes on one plate are one vehicle."""
         others = (p for p in self._passes.values() if p is not here and p.sight.source == here.sight.source)
         return any(fold(p.early_text) == fold(text) for p in others)
-
-    def _note_read(self, text: str, sight: Sight) -> None:
-        key = (sight.source, fold(text))
-        self._last_read_us[key] = sight.captured_us
-        self._last_read_us.move_to_end(key)
-        while len(self._last_read_us) > REMEMBERED_READS:
-            self._last_read_us.popitem(last=False)
 
     def _record(self, voted: VotedRead, here: Pass, refs: dict[ImageKind, RecordRef]) -> ReadRecord:
         return read_record(
@@ -225,6 +218,11 @@ class Reader:
             ir=read.ir,
             source=sight.source,
         )
+
+
+def _worth_a_vote(frames: int) -> bool:
+    """Whether a pass with so many frames is voted on while it is in sight: a vote costs as much as it has frames."""
+    return frames >= EARLY_FRAMES and (frames <= EVERY_FRAME or frames % EVERY_NTH == 0)
 
 
 def _why_unread(voted: VotedRead) -> str | None:

@@ -52,6 +52,7 @@ class Track:
     observations: list[Observation] = field(default_factory=list)
     best: Observation = field(init=False)
     velocity: tuple[float, float] = (0.0, 0.0)  # px per second
+    frames: int = 0  # that it was seen in; of a long pass more than there are observations
 
     @property
     def first_us(self) -> int:
@@ -75,6 +76,7 @@ class Track:
             self.velocity = self._speed(observation)
         better = not self.observations or quality(observation.read) > quality(self.best.read)
         self.observations.append(observation)
+        self.frames += 1
         if len(self.observations) > MAX_OBSERVATIONS:
             self._thin()
         if better:

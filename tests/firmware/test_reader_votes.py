@@ -17,8 +17,9 @@ from firmware.ledger import Ledger
 from firmware.reader import Reader
 from firmware.records import Origin
 from firmware.tap import Tap
-from inference.tracker import Tracker
-from inference.types import CharRead, FrameResult, PlateRead
+from inference.tracker import Track, Tracker
+from inference.types import CharRead, FrameResult, PlateRead, VotedRead
+from inference.vote import vote
 from storage.errors import DiskFullError
 from storage.types import SealedRecordRef
 from sync.schema import HitRecord, ReadRecord, RecordRef
@@ -29,9 +30,9 @@ CORNERS = np.array([[300, 300], [400, 300], [400, 350], [300, 350]], np.float32)
 MS = 1_000_000
 
 
-def plate(text: str, confidence: float = 0.99) -> PlateRead:
+def plate(text: str, confidence: float = 0.99, x: float = 300.0) -> PlateRead:
     chars = tuple(CharRead(c, 0.99) for c in text)
-    box = (300.0, 300.0, 100.0, 50.0)
+    box = (x, 300.0, 100.0, 50.0)
     return PlateRead(
         text, confidence, chars, None, 0.0, "not read", CORNERS, box, 0.9, 0.9, 100.0, 50.0, 500.0
     )
@@ -98,13 +99,18 @@ class Road:
         )
         self.sequence = 0
 
-    def see(self, text: str | None, frames: int = 1) -> None:
+    def see(self, text: str | None, frames: int = 1, x: float = 300.0) -> None:
         for _ in range(frames):
             self.sequence += 1
-            self.pipeline.next = [] if text is None else [plate(text)]
+            self.pipeline.next = [] if text is None else [plate(text, x=x)]
             pixels = np.full((720, 1280, 3), 90, np.uint8)
             at_ns = self.sequence * 66 * MS
             self.reader.take(Frame(pixels, 0, at_ns, self.sequence, Exposure(1000, 1.0), ir=False))
+
+    def wait(self, seconds: float) -> None:
+        """Nothing is in sight for so long."""
+        self.sequence += round(seconds * 1000 / 66)
+        self.see(None)
 
 
 @pytest.fixture
@@ -148,6 +154,44 @@ def test_a_pass_cut_in_two_is_one_read_and_one_alert(road: Road) -> None:
     assert len(road.vault.reads) == 1
     assert len(road.vault.hits) == 1
     assert road.ledger.totals()["repeated: same pass"] == 1
+
+
+def test_a_vehicle_that_stands_is_one_read_an_hour_and_one_alert(road: Road) -> None:
+    for _ in range(50):
+        road.see("ABC1234", 1)
+        road.wait(60.0)  # nobody reads it at night, say: each look is a track of its own
+        road.see("ABC1234", 6)
+    road.reader.flush()
+    assert len(road.vault.reads) == 1
+    assert len(road.vault.hits) == 1
+    assert road.ledger.totals()["repeated: standing vehicle"] >= 49
+    road.wait(900.0)
+    road.see("ABC1234", 6)
+    road.reader.flush()
+    assert len(road.vault.reads) == 2  # the hour is over
+
+
+def test_a_vehicle_that_comes_back_is_read_again(road: Road) -> None:
+    road.see("ABC1234", 6)
+    road.see("ABC1234", 6, x=380.0)  # drives away
+    road.wait(60.0)
+    road.see("ABC1234", 6, x=300.0)  # comes in where it did before
+    road.reader.flush()
+    assert [read.text for read in road.vault.reads] == ["ABC1234"] * 2
+
+
+def test_a_long_stay_costs_few_votes(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    votes = 0
+
+    def counted(track: Track) -> VotedRead:
+        nonlocal votes
+        votes += 1
+        return vote(track)
+
+    monkeypatch.setattr("firmware.reader.vote", counted)
+    road.see("XYZ9876", 400)
+    road.reader.flush()
+    assert votes <= 12 + 400 // 8 + 1
 
 
 def test_a_crash_in_mid_pass_does_not_alert_twice(tmp_path: Path) -> None:
