@@ -13,10 +13,9 @@ from drivers.sim.distractors import plate_free_scenes
 from drivers.sim.stills import Still, stills
 from drivers.sim.world import SeenPlate
 from inference import evaluate, plate_free
-from inference.labels import Entry, load_picture
+from inference.ghosts import collect, count
 from inference.models import load_models
 from inference.pipeline import Pipeline
-from inference.report.measure import BELIEVED
 from inference.types import PlateRead
 
 MIN_PX: Final = 12.0  # a narrower plate is not told
@@ -96,16 +95,12 @@ def bench_ghosts(
 ) -> dict[str, Any]:
     """Writes pictures without plates, made of labelled ones and rendered (a manifest each), and counts ghosts."""
     lines = [*plate_free.build(manifest, root, out), *write_scenes(out, seed, rendered)]
-    pipeline = Pipeline(load_models(models))
-    found = [(line["image"], read) for line in lines for read in _ghosts(pipeline, out, line["image"])]
+    found = collect(Pipeline(load_models(models)), out, [line["image"] for line in lines])
     kinds = {
-        kind: _of_kind(
-            [line["image"] for line in lines if line["image"].startswith(kind)],
-            [(image, read) for image, read in found if image.startswith(kind)],
-        )
+        kind: count(reads for image, reads in found.items() if image.startswith(kind))
         for kind in ("real", "rendered")
     }
-    return {**kinds, "ghosts": [_ghost_line(image, read) for image, read in found]}
+    return {**kinds, "ghosts": [_ghost_line(image, read) for image, reads in found.items() for read in reads]}
 
 
 def write_scenes(out: Path, seed: int, count: int) -> list[dict[str, Any]]:
@@ -118,24 +113,6 @@ def write_scenes(out: Path, seed: int, count: int) -> list[dict[str, Any]]:
         lines.append(plate_free.as_line(image, pixels, "rendered-night" if night else "rendered-day"))
     plate_free.write_manifest(out / "rendered.jsonl", lines)
     return lines
-
-
-def _ghosts(pipeline: Pipeline, root: Path, image: str) -> list[PlateRead]:
-    return pipeline.process(load_picture(root, Entry(image, [], None))).reads
-
-
-def _of_kind(images: list[str], found: list[tuple[str, PlateRead]]) -> dict[str, Any]:
-    believed = [image for image, read in found if read.confidence >= BELIEVED]
-    return {
-        "pictures": len(images),
-        "ghosts_per_100": _per_100(len(found), len(images)),
-        "believed_ghosts_per_100": _per_100(len(believed), len(images)),
-        "pictures_with_a_ghost_per_100": _per_100(len({image for image, _ in found}), len(images)),
-    }
-
-
-def _per_100(count: int, images: int) -> float | None:
-    return round(100 * count / images, 2) if images else None
 
 
 def _ghost_line(image: str, read: PlateRead) -> dict[str, Any]:

@@ -119,9 +119,16 @@ def calibration_error(judged: Sequence[tuple[float, bool]], bins: int = ECE_BINS
     """Expected calibration error over bins of equal count: mean |confidence - share right|; None of nothing."""
     if not judged:
         return None
-    ordered = np.array(sorted(judged), dtype=np.float64)
+    return sum(abs(told - right) * n for told, right, n in calibration_table(judged, bins)) / len(judged)
+
+
+def calibration_table(
+    judged: Sequence[tuple[float, bool]], bins: int = ECE_BINS
+) -> list[tuple[float, float, int]]:
+    """(mean confidence, share right, reads) of bins of equal count, the least sure first."""
+    ordered = np.array(sorted(judged), dtype=np.float64).reshape(-1, 2)
     parts = [part for part in np.array_split(ordered, bins) if len(part)]
-    return float(sum(abs(p[:, 0].mean() - p[:, 1].mean()) * len(p) for p in parts) / len(ordered))
+    return [(float(p[:, 0].mean()), float(p[:, 1].mean()), len(p)) for p in parts]
 
 
 def risk_coverage(judged: Sequence[tuple[float, bool]], texts: int) -> list[tuple[float, float, float]]:

@@ -16,7 +16,7 @@ from inference.detector import iou
 from inference.evaluate import CLEAR_WIDTH_PX, MIN_WIDTH_AT_INPUT_PX
 from inference.plates import align, distance
 from inference.report.records import Case, Seen, Shot
-from inference.scoring import ECE_BINS, Predicted, by_threshold, match
+from inference.scoring import ECE_BINS, Predicted, by_threshold, calibration_table, match
 
 PRECISION: Final = 0.99
 STATE_COVERAGE: Final = 0.6
@@ -112,21 +112,20 @@ def read_pairs(found: Iterable[Case]) -> tuple[Floats, NDArray[np.bool_]]:
 
 def calibration(confidences: Floats, right: NDArray[np.bool_], bins: int = ECE_BINS) -> Calibration:
     """Expected calibration error over bins of equally many reads."""
-    if not len(confidences):
-        return Calibration(0.0, 0.0, 0, ())
-    order = np.argsort(confidences, kind="stable")
-    parts = [part for part in np.array_split(order, bins) if len(part)]
-    table = tuple((float(confidences[p].mean()), float(right[p].mean()), len(p)) for p in parts)
-    error = sum(abs(c - r) * n for c, r, n in table) / len(confidences)
-    return Calibration(error, _noise(confidences, parts), len(confidences), table)
+    table = calibration_table(list(zip(confidences, right, strict=True)), bins)
+    error = sum(abs(told - share) * n for told, share, n in table) / max(len(confidences), 1)
+    return Calibration(error, _noise(confidences, bins), len(confidences), tuple(table))
 
 
-def _noise(confidences: Floats, parts: list[NDArray[np.intp]], rounds: int = 200) -> float:
+def _noise(confidences: Floats, bins: int, rounds: int = 200) -> float:
     """The mean error if every read were right with just its confidence."""
-    rng = np.random.default_rng(0)
-    drawn = rng.random((rounds, len(confidences))) < confidences
-    gaps = [np.abs(drawn[:, p].mean(axis=1) - confidences[p].mean()) * len(p) for p in parts]
-    return float(np.sum(gaps, axis=0).mean() / len(confidences))
+    if not len(confidences):
+        return 0.0
+    ordered = np.sort(confidences)
+    drawn = np.random.default_rng(0).random((rounds, len(ordered))) < ordered
+    parts = [p for p in np.array_split(np.arange(len(ordered)), bins) if len(p)]
+    gaps = [np.abs(drawn[:, p].mean(axis=1) - ordered[p].mean()) * len(p) for p in parts]
+    return float(np.sum(gaps, axis=0).mean() / len(ordered))
 
 
 def coverage_at(

@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.evaluate import AccuracyArgs, for_stills, run
-from inference.labels import load_picture, read_manifest
+from inference.ghosts import collect as collect_ghosts
+from inference.ghosts import count as count_ghosts
+from inference.labels import read_manifest
 from inference.models import Models, load_models
 from inference.pipeline import Pipeline
 from inference.report import figures as rules
@@ -21,7 +23,6 @@ from inference.report.records import Case, Shot, cases, collect, false_reads, so
 from inference.report.speed import Peer, one_plate_frames, time_frames, time_peer
 
 RENDERED: Final = "rendered"  # what the source of a rendered picture begins with
-BELIEVED: Final = 0.5  # confidence from which a vote takes a read
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,24 +134,12 @@ def texts(found: Sequence[Case]) -> dict[str, Any]:
 
 def ghosts(models: Models, manifest: Path) -> dict[str, Any]:
     """What is read in pictures that show no plate, looked at as those that do; rendered ones are counted apart."""
-    pipeline, sources = Pipeline(models, for_stills(models)), sources_of(manifest)
-    counts: dict[bool, list[list[float]]] = {True: [], False: []}
-    for entry in list(read_manifest(manifest)):
-        reads = pipeline.process(load_picture(manifest.parent, entry)).reads
-        counts[sources.get(entry.image, "").startswith(RENDERED)].append([read.confidence for read in reads])
-    return {**_ghosts(counts[False]), "rendered": _ghosts(counts[True])}
-
-
-def _ghosts(pictures: Sequence[Sequence[float]]) -> dict[str, Any]:
-    """Confidences of the reads in each picture -> figures."""
-    found = sum(len(reads) for reads in pictures)
-    return {
-        "pictures": len(pictures),
-        "ghosts": found,
-        "believed": sum(confidence >= BELIEVED for reads in pictures for confidence in reads),
-        "pictures_with_ghosts": sum(bool(reads) for reads in pictures),
-        "per_100": round(100 * found / max(len(pictures), 1), 3),
-    }
+    sources = sources_of(manifest)
+    images = [entry.image for entry in read_manifest(manifest)]
+    found = collect_ghosts(Pipeline(models, for_stills(models)), manifest.parent, images)
+    rendered = [image for image in images if sources.get(image, "").startswith(RENDERED)]
+    real = [reads for image, reads in found.items() if image not in rendered]
+    return {**count_ghosts(real), "rendered": count_ghosts(found[image] for image in rendered)}
 
 
 def write_json(path: Path, figures: dict[str, Any]) -> None:

@@ -42,6 +42,6 @@ def test_ghosts_are_counted_a_hundred_pictures(tmp_path: Path) -> None:
         entries = list(read_manifest(tmp_path / "out" / f"{name}.jsonl"))
         assert entries
         assert all(entry.image.startswith(f"{kind}/") and entry.plates == [] for entry in entries)
-    assert figures["real"]["ghosts_per_100"] == 0.0
+    assert figures["real"]["per_100"] == 0.0
     assert figures["rendered"]["pictures"] == 1
-    assert len(figures["ghosts"]) >= figures["rendered"]["believed_ghosts_per_100"] / 100
+    assert len(figures["ghosts"]) >= figures["rendered"]["believed"]
