@@ -50,8 +50,20 @@ class PinBusy(DriverError):
     """Another process or driver holds the pin."""
 
 
+class DaylightUnreadable(DriverError):
+    """The photodiode's converter gives no value."""
+
+
 class GnssLost(DriverError):
     """The receiver's port is gone; open it again."""
+
+
+class ModemLost(DriverError):
+    """The modem's port is gone; open it again."""
+
+
+class ModemMute(DriverError):
+    """The modem does not answer; it may still be there."""
 
 
 class PowerUnreadable(DriverError):

@@ -6,11 +6,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from drivers.options import Options
-from drivers.types import Fix
+from drivers.types import Fix, GnssCounters
 
 
 class NoGnss:
     """A unit without a receiver."""
+
+    @property
+    def counters(self) -> GnssCounters:
+        """There are no messages."""
+        return GnssCounters()
 
     def fix(self) -> Fix | None:
         """Never a fix."""
@@ -25,6 +30,11 @@ class FixedGnss:
 
     def __init__(self, place: Fix) -> None:
         self._place = place
+
+    @property
+    def counters(self) -> GnssCounters:
+        """There are no messages."""
+        return GnssCounters()
 
     def fix(self) -> Fix | None:
         """The surveyed place."""

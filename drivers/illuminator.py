@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lamp's interlock, in code so that no configuration can exceed it, and the pole without a lamp."""
+"""A lamp behind its interlock (drivers/lamp_limits.py), and the pole without a lamp."""
 
 from __future__ import annotations
 
@@ -8,90 +8,71 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from drivers.errors import BadOption
+from drivers.lamp_limits import CUT_C, DutyLimit, HeatBudget, StrobeLine, TemperatureLimit, lowered
 from drivers.options import Options
 from drivers.types import IlluminatorState
 
+POLL_S: Final = 1.0  # how often a thermometer or a strobe line is looked at while the lamp shines
+EARLY_S: Final = 0.01  # a timer that fires so much earlier than needed need not be set anew
+MAX_SENSOR_BYTES: Final = 64  # bytes read of a thermometer's file
+DARKER: Final = 1e-9  # of power: less is rounding
+
+Celsius = Callable[[], float | None]
+
 
 @dataclass(frozen=True, slots=True)
-class DutyLimit:
-    """What a lamp stands: `sustained` 0..1 of full power for ever, full for `burst_s` seconds when cold."""
+class Interlock:
+    """What holds a lamp back: its heat budget, a thermometer on its heat sink, the strobe line that gates it."""
 
-    sustained: float
-    burst_s: float
-
-    @property
-    def cap(self) -> float:
-        """Heat (full-power seconds above `sustained`) at which power is cut back."""
-        return self.burst_s * (1.0 - self.sustained)
+    limit: DutyLimit
+    thermometer: Celsius | None = None
+    cut_c: float = CUT_C
+    strobe: StrobeLine | None = None
+    switched: bool = False
 
 
-PWM_LIMIT: Final = DutyLimit(sustained=0.6, burst_s=30.0)  # LEDs driven straight from a PWM stage
-SWITCH_LIMIT: Final = DutyLimit(sustained=0.9, burst_s=600.0)  # a lamp with its own current driver
-ON_OFF_THRESHOLD: Final = 0.5  # a switched lamp is on from this power upwards
+def read_interlock(
+    read: Options, limit: DutyLimit, *, switched: bool, strobe: StrobeLine | None = None
+) -> Interlock:
+    """Options: sustained and hot_c (both can only lower), temperature_path (a sysfs file in millidegrees)."""
+    sustained, path = read.optional("sustained", 0.0, 1.0), read.optional_path("temperature_path")
+    cut_c = read.number("hot_c", CUT_C, 20.0, CUT_C)
+    thermometer = None if path is None else lambda: _celsius(path)
+    return Interlock(lowered(limit, sustained), thermometer, cut_c, strobe, switched)
 
 
-def lowered(limit: DutyLimit, sustained: float | None) -> DutyLimit:
-    """The limit with a lower sustained power; raises BadOption for a higher one."""
-    if sustained is None:
-        return limit
-    if not 0.0 < sustained <= limit.sustained:
-        raise BadOption(f"illuminator: 'sustained' can only lower the interlock: 0 to {limit.sustained}")
-    return DutyLimit(sustained, limit.burst_s)
-
-
-class HeatBudget:
-    """Pure book-keeping of the lamp's heat over time; seconds come from the caller."""
-
-    def __init__(self, limit: DutyLimit, *, switched: bool) -> None:
-        self._limit, self._switched = limit, switched
-        self._heat = 0.0
-        self._resting = False
-        self._power = 0.0
-        self._at_s: float | None = None
-
-    def grant(self, requested: float, now_s: float) -> tuple[float, float | None]:
-        """The power allowed from `now_s` on, and after how many seconds to ask again (None: it can stay)."""
-        self._age(now_s)
-        cap, sustained = self._limit.cap, self._limit.sustained
-        if self._heat >= cap - 1e-9:
-            self._resting = True
-        elif self._heat <= cap / 2:
-            self._resting = False
-        power = min(requested, sustained) if self._resting else requested
-        self._power = float(power >= ON_OFF_THRESHOLD and not self._resting) if self._switched else power
-        if self._power > sustained:
-            return self._power, (cap - self._heat) / (self._power - sustained)
-        if self._resting and requested > self._power and self._power < sustained:
-            return self._power, (self._heat - cap / 2) / (sustained - self._power) + 1e-6
-        return self._power, None
-
-    def _age(self, now_s: float) -> None:
-        if self._at_s is not None:
-            self._heat += (self._power - self._limit.sustained) * max(0.0, now_s - self._at_s)
-            self._heat = min(self._limit.cap, max(0.0, self._heat))
-        self._at_s = now_s
+def _celsius(path: Path) -> float | None:
+    try:
+        with path.open("rb") as file:
+            return int(file.read(MAX_SENSOR_BYTES).decode("ascii").strip()) / 1000.0
+    except (OSError, ValueError):
+        return None
 
 
 class LimitedLamp:
-    """Drives a lamp through its heat budget; a timer cuts the power back even when nobody calls."""
+    """Drives a lamp through its interlock; a timer cuts the power back even when nobody calls."""
 
     def __init__(
         self,
         drive: Callable[[float], None],
         release: Callable[[], None],
-        limit: DutyLimit,
+        interlock: Interlock,
         *,
-        switched: bool = False,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._drive, self._release, self._monotonic_s = drive, release, monotonic_s
-        self._budget = HeatBudget(limit, switched=switched)
+        self._drive, self._release, self._interlock = drive, release, interlock
+        self._monotonic_s = monotonic_s
+        self._budget = HeatBudget(interlock.limit, switched=interlock.switched)
+        self._heat_sink = TemperatureLimit(interlock.cut_c)
         self._lock = threading.RLock()
         self._timer: threading.Timer | None = None
-        self._requested, self._power = 0.0, 0.0
+        self._due_s = 0.0
+        self._told_duty = 1.0
+        self._state = IlluminatorState(0.0, 0.0, limited=False, dimmable=not interlock.switched)
         self._closed = False
         drive(0.0)
 
@@ -100,26 +81,67 @@ class LimitedLamp:
         if math.isnan(power):
             raise BadOption("illuminator: the power must be a number from 0 to 1")
         with self._lock:
-            self._requested = 0.0 if self._closed else min(1.0, max(0.0, power))
-            self._apply()
+            self._apply(min(1.0, max(0.0, power)))
 
-    def _apply(self) -> None:
+    def set_strobe(self, exposure_us: int, fps: float) -> None:
+        """Says how long and how often the shutter opens; counts only where a strobe line is wired."""
+        duty = exposure_us * fps / 1e6
+        with self._lock:
+            self._told_duty = min(1.0, duty) if math.isfinite(duty) and duty > 0.0 else 1.0
+            self._apply(self._state.requested)
+
+    def _duty(self, now_s: float) -> float:
+        """The larger of what was said and what the line does: a wrong word can't overheat the lamp."""
+        line = self._interlock.strobe
+        return 1.0 if line is None else max(self._told_duty, line.duty(now_s))
+
+    def _apply(self, requested: float) -> None:
         if self._closed:
             return
+        now_s, thermometer = self._monotonic_s(), self._interlock.thermometer
+        celsius = None if thermometer is None else thermometer()
+        cap = 1.0 if thermometer is None else self._heat_sink.cap(celsius)
+        duty = self._duty(now_s)
+        power, again_s = self._budget.grant(min(requested, cap), now_s, duty)
+        self._state = IlluminatorState(
+            power,
+            requested,
+            limited=power < requested - DARKER,
+            dimmable=not self._interlock.switched,
+            duty=duty,
+            sustained=min(1.0, self._interlock.limit.sustained / duty) if duty > 0.0 else 1.0,
+            hot=cap < min(requested, 1.0),
+            temperature_c=celsius,
+        )
+        self._arm(again_s, now_s)
+        self._drive(power)
+
+    def _arm(self, again_s: float | None, now_s: float) -> None:
+        """Looks again in time; a timer that fires soon enough anyway is left alone."""
+        watched = self._interlock.thermometer is not None or self._interlock.strobe is not None
+        if watched and self._state.requested > 0.0:
+            again_s = min(POLL_S, again_s if again_s is not None else POLL_S)
+        if again_s is None:
+            self._disarm()
+            return
+        if self._timer is not None and now_s < self._due_s <= now_s + again_s + EARLY_S:
+            return
+        self._disarm()
+        self._due_s = now_s + again_s
+        self._timer = threading.Timer(again_s, self.check)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _disarm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._power, again_s = self._budget.grant(self._requested, self._monotonic_s())
-        self._drive(self._power)
-        if again_s is not None:
-            self._timer = threading.Timer(again_s, self.check)
-            self._timer.daemon = True
-            self._timer.start()
 
     def check(self) -> None:
         """Applies the interlock now; the timer calls it."""
         with self._lock:
-            self._apply()
+            self._disarm()
+            self._apply(self._state.requested)
 
     def off(self) -> None:
         """Dark at once."""
@@ -128,17 +150,19 @@ class LimitedLamp:
     def state(self) -> IlluminatorState:
         """What the lamp does now."""
         with self._lock:
-            limited = self._power < self._requested
-            return IlluminatorState(self._power, self._requested, limited)
+            return self._state
 
     def close(self) -> None:
         """Dark, and the pin released."""
         with self._lock:
             if self._closed:
                 return
-            self.off()
-            self._closed = True
-            self._release()
+            try:
+                self.off()
+            finally:
+                self._closed = True
+                self._disarm()
+                self._release()
 
 
 class NoIlluminator:
@@ -148,6 +172,9 @@ class NoIlluminator:
         """Nothing to switch; raises BadOption for NaN like every lamp."""
         if math.isnan(power):
             raise BadOption("illuminator: the power must be a number from 0 to 1")
+
+    def set_strobe(self, exposure_us: int, fps: float) -> None:
+        """Nothing flashes."""
 
     def off(self) -> None:
         """It is dark."""

@@ -4,40 +4,64 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
+import time
 from collections.abc import Mapping
+from typing import Any
 
-from gpiozero import DigitalOutputDevice, GPIOZeroError, PWMOutputDevice
+from gpiozero import DigitalInputDevice, DigitalOutputDevice, GPIOZeroError, PWMOutputDevice
 
 from drivers.errors import PinBusy
-from drivers.illuminator import PWM_LIMIT, SWITCH_LIMIT, LimitedLamp, lowered
+from drivers.illuminator import LimitedLamp, read_interlock
+from drivers.lamp_limits import PWM_LIMIT, SWITCH_LIMIT, StrobeLine
 from drivers.options import Options
 
 
 def open_gpiozero(options: Mapping[str, object]) -> LimitedLamp:
-    """Options: pin, kind (pwm, switch), frequency_hz, active_high, sustained, pin_factory (in process only).
+    """Options: pin, kind (pwm, switch), frequency_hz, active_high, strobe_pin, sustained, hot_c, temperature_path.
 
-    The lamp goes dark on close and on exit. A killed process cannot act: wire a pull-down so that an
-    undriven pin is dark (docs/hardware).
+    `pin_factory` is for in process only. The lamp goes dark on close and on exit. A killed process cannot act: what
+    the board then does with the pin is in docs/hardware/illuminator.md.
     """
     read = Options("illuminator gpiozero", options)
     pin, kind = read.text("pin"), read.choice("kind", "pwm", ("pwm", "switch"))
     frequency = read.integer("frequency_hz", 1000, 10, 10_000)
     active_high = read.flag("active_high", default=True)
-    sustained, factory = read.optional("sustained", 0.0, 1.0), read.thing("pin_factory")
+    strobe_pin, factory = read.text("strobe_pin", ""), read.thing("pin_factory")
+    line = StrobeLine() if strobe_pin else None
+    switched = kind == "switch"
+    interlock = read_interlock(read, SWITCH_LIMIT if switched else PWM_LIMIT, switched=switched, strobe=line)
     read.finish()
-    limit = lowered(PWM_LIMIT if kind == "pwm" else SWITCH_LIMIT, sustained)
     common = {"active_high": active_high, "initial_value": 0, "pin_factory": factory}
-    try:
-        if kind == "pwm":
-            device = PWMOutputDevice(pin, frequency=frequency, **common)
-        else:
-            device = DigitalOutputDevice(pin, **common)
-    except GPIOZeroError as error:
-        raise PinBusy(f"illuminator: pin {pin} cannot be driven ({type(error).__name__})") from error
+    with contextlib.ExitStack() as held:
+        try:
+            if switched:
+                device = held.enter_context(DigitalOutputDevice(pin, **common))
+            else:
+                device = held.enter_context(PWMOutputDevice(pin, frequency=frequency, **common))
+            if line is not None:
+                sense = DigitalInputDevice(strobe_pin, pull_up=False, pin_factory=factory)
+                _listen(held.enter_context(sense), line)
+        except GPIOZeroError as error:
+            raise PinBusy(f"illuminator: pin {pin} cannot be driven ({type(error).__name__})") from error
+        devices = held.pop_all()
 
     def drive(power: float) -> None:
-        device.value = power
+        try:
+            device.value = power
+        except (GPIOZeroError, OSError) as error:
+            raise PinBusy(f"illuminator: pin {pin} was lost ({type(error).__name__})") from error
 
-    lamp = LimitedLamp(drive, device.close, limit, switched=kind == "switch")
+    def release() -> None:
+        atexit.unregister(lamp.close)
+        devices.close()
+
+    lamp = LimitedLamp(drive, release, interlock)
     atexit.register(lamp.close)
     return lamp
+
+
+def _listen(sense: Any, line: StrobeLine) -> None:
+    """Every edge of the camera's strobe line goes to its book-keeping."""
+    sense.when_activated = lambda: line.edge(True, time.monotonic())  # noqa: FBT003 - a line's level
+    sense.when_deactivated = lambda: line.edge(False, time.monotonic())  # noqa: FBT003

@@ -7,7 +7,7 @@ import time
 
 
 class Pacer:
-    """A steady pace of frames from the first question on: real time, or as fast as the caller asks."""
+    """Real time from the first question on, or as fast as the caller asks; `fps` spaces frames that are counted."""
 
     def __init__(self, fps: float, *, real_time: bool, start_us: int | None) -> None:
         self._fps, self._real_time = fps, real_time
@@ -21,12 +21,21 @@ class Pacer:
                 self._start_us = time.time_ns() // 1000
         return self._start_ns
 
-    def due_in_s(self, index: int) -> float:
-        """Seconds until frame `index` is due; 0.0 when it is late or there is no pace."""
+    def wait_s(self, offset_s: float) -> float:
+        """Seconds until what lies `offset_s` after the start is due; 0.0 when it is late or there is no pace."""
         begun = self._begin()
         if not self._real_time:
             return 0.0
-        return max(0.0, index / self._fps - (time.monotonic_ns() - begun) / 1e9)
+        return max(0.0, offset_s - (time.monotonic_ns() - begun) / 1e9)
+
+    def at(self, offset_s: float) -> tuple[int, int]:
+        """Unix microseconds and monotonic nanoseconds of what lies `offset_s` after the start."""
+        begun = self._begin()
+        return (self._start_us or 0) + int(offset_s * 1e6), begun + int(offset_s * 1e9)
+
+    def due_in_s(self, index: int) -> float:
+        """Seconds until frame `index` is due; 0.0 when it is late or there is no pace."""
+        return self.wait_s(index / self._fps)
 
     def latest(self) -> int:
         """The index of the newest frame that is due; 0 without a pace, when every frame is taken in turn."""
@@ -36,6 +45,4 @@ class Pacer:
 
     def stamp(self, index: int) -> tuple[int, int]:
         """Unix microseconds and monotonic nanoseconds at which frame `index` was exposed."""
-        begun = self._begin()
-        offset_s = index / self._fps
-        return (self._start_us or 0) + int(offset_s * 1e6), begun + int(offset_s * 1e9)
+        return self.at(index / self._fps)

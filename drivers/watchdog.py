@@ -1,57 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Watchdogs: the kernel's device, systemd's (by its notify socket), none."""
+"""systemd's watchdog (by its notify socket), and none."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 from drivers.errors import WatchdogUnavailable
 from drivers.options import Options
+from drivers.types import WatchdogInfo
 
-MAGIC_CLOSE: Final = b"V"  # tells the kernel that closing is meant, so that it stops watching
-
-
-class DeviceWatchdog:
-    """/dev/watchdog: opening starts it, only an orderly close stops it."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            self._fd: int | None = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise WatchdogUnavailable(f"{path} cannot be opened: {error.strerror}") from error
-
-    def _write(self, data: bytes) -> None:
-        if self._fd is None:
-            raise WatchdogUnavailable("the watchdog was closed")
-        try:
-            os.write(self._fd, data)
-        except OSError as error:
-            raise WatchdogUnavailable(f"the watchdog took no feed: {error.strerror}") from error
-
-    def feed(self) -> None:
-        """One byte keeps the board alive."""
-        self._write(b"\0")
-
-    def close(self) -> None:
-        """Stops watching (kernels built with NOWAYOUT keep watching)."""
-        if self._fd is None:
-            return
-        try:
-            self._write(MAGIC_CLOSE)
-        finally:
-            os.close(self._fd)
-            self._fd = None
+US_PER_S: Final = 1_000_000
 
 
 class SystemdWatchdog:
-    """Tells systemd READY=1 on opening, WATCHDOG=1 on each feed and STOPPING=1 on close."""
+    """Tells systemd READY=1 on opening, WATCHDOG=1 on each feed and STOPPING=1 on close (sd_notify(3))."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, timeout_s: float | None) -> None:
         self._address = "\0" + address[1:] if address.startswith("@") else address
+        self._info = None if timeout_s is None else WatchdogInfo("systemd", timeout_s, nowayout=False)
         self._socket: socket.socket | None = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
             self._send(b"READY=1")
@@ -71,15 +41,18 @@ class SystemdWatchdog:
         """WATCHDOG=1."""
         self._send(b"WATCHDOG=1")
 
+    def info(self) -> WatchdogInfo | None:
+        """WatchdogSec of the unit; None where the unit has none."""
+        return self._info
+
     def close(self) -> None:
         """STOPPING=1."""
         if self._socket is None:
             return
-        try:
+        with contextlib.suppress(WatchdogUnavailable):  # nobody is left to tell
             self._send(b"STOPPING=1")
-        finally:
-            self._socket.close()
-            self._socket = None
+        self._socket.close()
+        self._socket = None
 
 
 class NoWatchdog:
@@ -88,16 +61,17 @@ class NoWatchdog:
     def feed(self) -> None:
         """Nothing to feed."""
 
+    def info(self) -> None:
+        """Nobody."""
+
     def close(self) -> None:
         """Nothing to stop."""
 
 
-def open_device(options: Mapping[str, object]) -> DeviceWatchdog:
-    """Options: path (default /dev/watchdog). The kernel starts to watch at once."""
-    read = Options("watchdog device", options)
-    path = read.path("path", Path("/dev/watchdog"))
-    read.finish()
-    return DeviceWatchdog(path)
+def _watchdog_s() -> float | None:
+    """The time that systemd gives this service, from $WATCHDOG_USEC."""
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    return int(microseconds) / US_PER_S if microseconds.isascii() and microseconds.isdigit() else None
 
 
 def open_systemd(options: Mapping[str, object]) -> SystemdWatchdog:
@@ -109,7 +83,7 @@ def open_systemd(options: Mapping[str, object]) -> SystemdWatchdog:
         raise WatchdogUnavailable(
             "systemd gave no NOTIFY_SOCKET: run as a Type=notify service, or use 'none'"
         )
-    return SystemdWatchdog(address)
+    return SystemdWatchdog(address, _watchdog_s())
 
 
 def open_none(options: Mapping[str, object]) -> NoWatchdog:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -32,11 +32,20 @@ log = structlog.get_logger(__name__)
 class Alerts:
     """Thread-safe: the inference thread raises, the main thread retries and brings the hits of late lists."""
 
-    def __init__(self, vault: Vault, ledger: Ledger, tap: Tap, memory: Path, realert_s: float) -> None:
+    def __init__(
+        self,
+        vault: Vault,
+        ledger: Ledger,
+        tap: Tap,
+        memory: Path,
+        realert_s: float,
+        announce: Callable[[HitRecord], None] = lambda _hit: None,
+    ) -> None:
         self._vault = vault
         self._ledger = ledger
         self._tap = tap
         self._memory_path = memory
+        self._announce = announce
         self._realert_us = round(realert_s * US_PER_S)
         self._lock = threading.RLock()
         self._owed: OrderedDict[str, HitRecord] = OrderedDict()
@@ -116,6 +125,7 @@ class Alerts:
 
     def _tell(self, hit: HitRecord) -> None:
         self.raised += 1
+        self._announce(hit)  # the people in the unit hear and see it, also that it was taken back
         self._ledger.count(hit.read.camera, hit.read.captured_us, "hits")
         log.info("hit_raised", hit_id=hit.hit_id, kind=hit.match.kind.value, list_id=hit.match.list_id)
         self._tap.send(

@@ -62,6 +62,7 @@ def _rendered(options: argparse.Namespace) -> dict[str, Any]:
         )
     return bench_road.run(
         bench_road.RoadArgs(
+            scenario=options.scenario,
             night=options.light == "night",
             speed_mph=min(max(options.speed_mph, 5.0), 100.0),
             lanes=options.lanes,

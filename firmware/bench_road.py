@@ -1,51 +1,64 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`wayside bench road`: the eye's reader, tracker and vote on the simulated road, against what really passed."""
+"""`wayside bench road`: the eye on the simulated road, its loop of light closed, against what really passed."""
 
 from __future__ import annotations
 
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, cast
 
-from drivers.sim.optics import DAY_REFERENCE, NIGHT_REFERENCE
+from drivers.pacing import Pacer
+from drivers.registry import open_daylight, open_illuminator, open_ir_filter
+from drivers.sim.camera import FAULTS, SimCamera
+from drivers.sim.faults import FaultScript
+from drivers.sim.lines import forget, wires
+from drivers.sim.optics import Lamp
+from drivers.sim.scenario import MPS_PER_MPH, Road, load_scenario
+from drivers.sim.sky import Daylight
 from drivers.sim.traffic import Scenario
 from drivers.sim.weather import SEVERITIES
-from drivers.sim.world import LampLine, SeenPlate, SimWorld
-from drivers.types import Exposure, Frame
+from drivers.sim.world import SeenPlate, SimWorld
+from drivers.types import Frame
 from firmware.alerts import Alerts
 from firmware.bench_road_score import Scorer
 from firmware.clock import DeviceClock
 from firmware.config import EyeConfig
+from firmware.exposure_settings import ExposureSettings
+from firmware.eye import look
 from firmware.ledger import Ledger
+from firmware.light import Light, LightParts
 from firmware.matching import Watch
 from firmware.reader import Reader
 from firmware.records import Origin
+from firmware.reopening import Reopening
 from firmware.sealing import Vault
 from firmware.tap import Tap
+from firmware.track import M_PER_DEG
+from inference.evaluate import percentile
 from inference.models import load_models
 from inference.pipeline import Pipeline
 from inference.tracker import Tracker
 from inference.types import FrameResult
 from storage.types import SealedRecordRef
 from sync.hotlists.policy import MatchPolicy
-from sync.schema import HitRecord, ImageKind, ImageRecord, ReadRecord, RecordRef
+from sync.schema import HitRecord, ImageKind, ImageRecord, Position, ReadRecord, RecordRef
 
-MPH: Final = 0.44704  # m/s
-DAYLIGHT_S: Final = 1e9
 SPREAD: Final = 0.04  # of the speed: vehicles are that much slower or faster
 GAP_S: Final = 0.9  # mean time between two vehicles ...
 GAP_M: Final = 18.0  # ... or, in slow traffic, this much road
 FAR_SHARE: Final = 0.4  # of the vehicles, with two lanes
-SHUTTER_RULE: Final = 18.0  # the shutter is 1 / (18 * mph) s
-SHUTTER_US: Final = (100.0, 2000.0)
-TOO_LONG: Final = (1.0, 1.0, 2.0, 4.0)  # severity -> how much longer the shutter is than the rule
-LAMP: Final = (1.0, 0.8, 0.6, 0.4)  # severity -> the illuminator's power: old, dirty or too far away
-GAIN: Final = (0.25, 16.0)
+NIGHT_DEG: Final = -25.0  # the sun's height
+DAY_DEG: Final = 40.0
+TOO_FAST: Final = (1.0, 1.0, 2.0, 4.0)  # severity -> how much faster than the site says the road is
+LAMP: Final = (1.0, 0.8, 0.6, 0.4)  # severity -> of the lamp's light: old, dirty or too far away
+SLOWEST_MPH: Final = 5.0
+SETTLE_S: Final = 20.0  # of road before anything counts: day or night is told, exposure found
 TAIL_S: Final = 3.0  # after the last vehicle that is counted, so that its track has ended
 START_US: Final = 1_800_000_000_000_000  # the device's time when the road begins
+PATROL_LAT_LON: Final = (40.0, -88.0)  # where a patrol begins its lap, northwards
 US_PER_S: Final = 1_000_000
 
 Hook = Callable[[int, FrameResult, list[SeenPlate]], None]
@@ -53,14 +66,15 @@ Hook = Callable[[int, FrameResult, list[SeenPlate]], None]
 
 @dataclass(frozen=True, slots=True)
 class RoadArgs:
-    """What `wayside bench road` was asked."""
+    """What `wayside bench road` was asked; a `scenario` says itself what the road is like."""
 
+    scenario: str | None = None
     night: bool = False
     speed_mph: float = 55.0
     lanes: int = 2
-    seconds: float | None = None  # of road; None: what `vehicles` take
+    seconds: float | None = None  # of road that counts; None: what `vehicles` take, or the scenario's minutes
     vehicles: int = 100
-    fps: float = 30.0
+    fps: float | None = None  # None: the scenario's, or 30
     seed: int = 1
     severity: int = 1
     threads: int = 1
@@ -69,21 +83,34 @@ class RoadArgs:
     @property
     def every_s(self) -> float:
         """Mean time between two vehicles."""
-        return max(GAP_S, GAP_M / (self.speed_mph * MPH))
+        return max(GAP_S, GAP_M / (self.speed_mph * MPS_PER_MPH))
 
-    @property
-    def length_s(self) -> float:
-        """How much road is driven."""
-        return self.vehicles * self.every_s + TAIL_S if self.seconds is None else self.seconds
+    def road(self) -> Road:
+        """The whole road, at the pace and for as long as was asked."""
+        road = load_scenario(self.scenario) if self.scenario else self._plain()
+        seconds = self.seconds if self.seconds is not None else road.minutes * 60
+        return replace(road, minutes=seconds / 60, fps=self.fps or road.fps)
 
-    def exposure(self) -> Exposure:
-        """The shutter that the rule gives for this speed (too long by severity); the gain makes up for it."""
-        reference = NIGHT_REFERENCE if self.night else DAY_REFERENCE
-        rule = 1e6 / (SHUTTER_RULE * self.speed_mph)
-        shutter = min(rule, reference.exposure_us) * TOO_LONG[self.severity]
-        shutter = min(max(shutter, SHUTTER_US[0]), SHUTTER_US[1])
-        gain = reference.exposure_us * reference.gain / shutter
-        return Exposure(round(shutter), min(max(gain, GAIN[0]), GAIN[1]))
+    def _plain(self) -> Road:
+        speed = self.speed_mph * MPS_PER_MPH
+        traffic = Scenario(
+            every_s=self.every_s,
+            speed_mps=(speed * (1 - SPREAD), speed * (1 + SPREAD)),
+            far_share=FAR_SHARE if self.lanes > 1 else 0.0,
+        )
+        return Road(
+            minutes=(self.vehicles * self.every_s + TAIL_S) / 60,
+            fps=30.0,
+            light=Daylight(sun_elevation_deg=NIGHT_DEG if self.night else DAY_DEG),
+            weather=SEVERITIES[self.severity],
+            traffic=traffic,
+            lamp=Lamp(power_w=Lamp().power_w * LAMP[self.severity]),
+        )
+
+    def site(self, road: Road) -> ExposureSettings:
+        """What the site's configuration says; on a severe road it is out of date."""
+        speed = road.speed_mph if self.scenario else self.speed_mph / TOO_FAST[self.severity]
+        return ExposureSettings(road_speed_mph=max(SLOWEST_MPH, speed))
 
 
 class Kept:
@@ -106,36 +133,43 @@ class Kept:
         return False
 
 
-class Road:
-    """The simulated road before the eye's reader; everything follows from the arguments, nothing from the clock."""
+class Drive:
+    """The simulated road before the eye's parts; everything follows from the arguments, nothing from the clock."""
 
-    def __init__(self, args: RoadArgs, folder: Path) -> None:
-        self.args = args
-        speed = args.speed_mph * MPH
-        scenario = Scenario(
-            every_s=args.every_s,
-            day_seconds=0.0 if args.night else DAYLIGHT_S,
-            speed_mps=(speed * (1 - SPREAD), speed * (1 + SPREAD)),
-            far_share=FAR_SHARE if args.lanes > 1 else 0.0,
+    def __init__(self, args: RoadArgs, road: Road, folder: Path) -> None:
+        self.road = road
+        self._name = f"bench-{id(self)}"
+        self.world = SimWorld(args.seed, road, wires=wires(self._name))
+        pacer = Pacer(road.fps, real_time=False, start_us=START_US)
+        self._camera = SimCamera(
+            self.world, fps=road.fps, pacer=pacer, frames=None, faults=FaultScript("bench", "", FAULTS)
         )
-        lamp = LampLine(LAMP[args.severity] if args.night else 0.0)
-        self.world = SimWorld(args.seed, scenario, lamp=lamp, weather=SEVERITIES[args.severity])
-        self.world.exposure = args.exposure()
+        self._begun_ns = self._now_ns = pacer.at(0.0)[1]
+        self.light = self._light(args.site(road))
         self.kept = Kept()
         self.ledger = Ledger(folder / "ledger.json")
-        self._at_s = 0.0
-        self.reader = self._reader(folder)
+        self.reader = self._reader(args, folder)
 
-    def _reader(self, folder: Path) -> Reader:
-        settings = EyeConfig(threads=self.args.threads)
+    def _light(self, settings: ExposureSettings) -> Light:
+        world, strobe = {"world": self._name}, self.road.lamp.pulse_us > 0
+        lamp = {**world, "strobe": strobe, "monotonic_s": lambda: self._now_ns / 1e9}
+        parts = LightParts(
+            Reopening(lambda: open_illuminator("sim", lamp), lambda device: device.close()),
+            Reopening(lambda: open_daylight("sim", world), lambda device: device.close()),
+            Reopening(lambda: open_ir_filter("sim", world), lambda device: device.close()),
+        )
+        return Light(settings, parts, lambda: self._now_ns)
+
+    def _reader(self, args: RoadArgs, folder: Path) -> Reader:
+        settings = EyeConfig(threads=args.threads)
         clock = DeviceClock(
             folder / "clock.json",
-            system_us=lambda: START_US + round(self._at_s * US_PER_S),
-            monotonic_ns=lambda: round(self._at_s * US_PER_S) * 1000,
+            system_us=lambda: START_US + (self._now_ns - self._begun_ns) // 1000,
+            monotonic_ns=lambda: self._now_ns,
         )
         vault, tap = cast("Vault", self.kept), Tap(None)
         return Reader(
-            Pipeline(load_models(self.args.models, self.args.threads)),
+            Pipeline(load_models(args.models, args.threads)),
             Tracker(),
             vault,
             Watch(list, lambda: None, MatchPolicy(), ring_reads=0, ring_hours=0),
@@ -143,52 +177,89 @@ class Road:
             clock=clock,
             ledger=self.ledger,
             tap=tap,
-            origin=Origin("bench", "cam0", None),
+            origin=Origin("bench", "cam0"),
             settings=settings,
+            place=self._place,
         )
 
-    def frame(self, index: int) -> tuple[Frame, list[SeenPlate]]:
-        """The picture of one moment, and the plates in it."""
-        self._at_s = index / self.args.fps
-        at_us = round(self._at_s * US_PER_S)
-        pixels, light = self.world.frame(self._at_s, index, START_US + at_us)
-        frame = Frame(pixels, START_US + at_us, at_us * 1000, index, light.exposure, ir=light.night)
-        return frame, self.world.plates(self._at_s)
+    def _place(self, at_us: int) -> Position | None:
+        """Where a patrol is on its lap; a pole has no receiver here."""
+        traffic = self.road.traffic
+        if traffic.parked_cars == 0:
+            return None
+        driven_m = (at_us - START_US) / US_PER_S * traffic.patrol_mps
+        lap_m = traffic.parked_cars * traffic.stall_m
+        lat, lon = PATROL_LAT_LON
+        return Position(lat=lat + driven_m % lap_m / M_PER_DEG, lon=lon, source="gnss")
+
+    def frame(self) -> tuple[Frame, list[SeenPlate]]:
+        """The next picture under the last commands, and the plates in it."""
+        self.light.between(self._camera)
+        frame = self._camera.capture(0.0)
+        if frame is None:
+            raise RuntimeError("a road without an end has ended")
+        self._now_ns = frame.monotonic_ns
+        return self.light.seen(frame), self.world.plates(frame.sequence / self.road.fps)
+
+    def look(self, frame: Frame) -> FrameResult:
+        """What the eye's inference thread does with a frame."""
+        return look(frame, self.reader, self.light)
+
+    def close(self) -> None:
+        """Lamp and wires are given back."""
+        self.light.close()
+        self._camera.close()
+        forget(self._name)
 
 
 def run(args: RoadArgs, hook: Hook | None = None) -> dict[str, Any]:
     """Drives the road frame by frame, as fast as it goes -> the figures; `hook` sees what each frame gave."""
-    scorer = Scorer(args.fps, START_US)
+    road = args.road()
+    settle = round(SETTLE_S * road.fps)
+    scorer = Scorer(road.fps, START_US, settle)
     with tempfile.TemporaryDirectory(prefix="wayside-road-") as folder:
-        road = Road(args, Path(folder))
-        for index in range(round(args.length_s * args.fps)):
-            frame, plates = road.frame(index)
+        drive = Drive(args, road, Path(folder))
+        lit: list[Frame] = []
+        for index in range(settle + round(road.minutes * 60 * road.fps)):
+            frame, plates = drive.frame()
             wall, cpu = time.perf_counter(), time.process_time()
-            result = road.reader.take(frame)
+            result = drive.look(frame)
             cost = time.perf_counter() - wall, time.process_time() - cpu
-            scorer.see(index, result, plates, road.kept.reads, cost)
+            scorer.see(index, result, plates, drive.kept.reads, cost)
+            lit.append(replace(frame, pixels=frame.pixels[:0]))
             if hook:
                 hook(index, result, plates)
-        road.reader.flush()
-        scorer.end(road.kept.reads)
-        return {**told(args), **scorer.figures(), "ledger": _unread(road.ledger)}
+        drive.reader.flush()
+        drive.close()
+        scorer.end(drive.kept.reads)
+        return {
+            **told(args, road),
+            **_lighting(lit[settle:]),
+            **scorer.figures(),
+            "ledger": _unread(drive.ledger),
+        }
 
 
-def told(args: RoadArgs) -> dict[str, Any]:
+def told(args: RoadArgs, road: Road) -> dict[str, Any]:
     """What the figures were measured on."""
-    exposure = args.exposure()
+    asked = {"light": "night" if args.night else "day", "lanes": args.lanes, "severity": args.severity}
     return {
         "rendered": True,
-        "light": "night" if args.night else "day",
-        "speed_mph": args.speed_mph,
-        "lanes": args.lanes,
+        "scenario": args.scenario,
+        **({} if args.scenario else asked),
+        "speed_mph": round(road.speed_mph, 1) if args.scenario else args.speed_mph,
         "seed": args.seed,
-        "severity": args.severity,
-        "fps": args.fps,
-        "seconds": round(args.length_s, 1),
-        "exposure_us": exposure.exposure_us,
-        "gain": round(exposure.gain, 2),
-        "lamp": LAMP[args.severity] if args.night else 0.0,
+        "fps": road.fps,
+        "seconds": round(road.minutes * 60, 1),
+    }
+
+
+def _lighting(frames: list[Frame]) -> dict[str, Any]:
+    """What the loop of light made of the road."""
+    return {
+        "exposure_us_p50": percentile([float(frame.exposure.exposure_us) for frame in frames], 50),
+        "gain_p50": percentile([frame.exposure.gain for frame in frames], 50),
+        "ir_share": round(sum(frame.ir for frame in frames) / len(frames), 4) if frames else None,
     }
 
 

@@ -28,6 +28,7 @@ class Pass:
     """One vehicle's pass: the frames in which its plate was in sight, and what was read of it."""
 
     plate: str
+    first_index: int = 0
     frames: int = 0
     last_index: int = 0
     singles: list[tuple[bool, float, float]] = field(
@@ -41,10 +42,13 @@ class Pass:
 
 
 class Scorer:
-    """Takes frames in order, then the reads; `figures` are those of the vehicles that have passed."""
+    """Takes frames in order, then the reads; `figures` are those of the vehicles that have passed.
 
-    def __init__(self, fps: float, start_us: int) -> None:
-        self._fps, self._start_us = fps, start_us
+    Of the first `settle` frames nothing counts, nor of a vehicle that was in sight in them.
+    """
+
+    def __init__(self, fps: float, start_us: int, settle: int = 0) -> None:
+        self._fps, self._start_us, self._settle = fps, start_us, settle
         self._passes: dict[int, Pass] = {}
         self._plates: list[list[SeenPlate]] = []
         self._costs: list[tuple[float, float]] = []
@@ -62,10 +66,11 @@ class Scorer:
     ) -> None:
         """One frame: its reads, the plates that were there, all reads told so far, wall and processor s."""
         self._plates.append(plates)
-        self._costs.append(cost_s)
+        if index >= self._settle:
+            self._costs.append(cost_s)
         for plate in plates:
             if plate.visible:
-                here = self._passes.setdefault(plate.vehicle.number, Pass(plate.vehicle.plate))
+                here = self._passes.setdefault(plate.vehicle.number, Pass(plate.vehicle.plate, index))
                 here.frames += 1
                 here.last_index = index
         for read in result.reads:
@@ -88,7 +93,7 @@ class Scorer:
             seen = nearest(read.box, self._plates[frame])
             here = self._passes.get(seen.vehicle.number) if seen is not None else None
             if here is None:
-                if seen is None:
+                if seen is None and frame >= self._settle:
                     self._false.append((read.text, read.confidence))
                 continue
             here.reads.append((read.text, read.confidence))
@@ -99,7 +104,8 @@ class Scorer:
     def passed(self) -> list[Pass]:
         """The vehicles that count."""
         end = len(self._plates) - GONE_S * self._fps
-        return [p for p in self._passes.values() if p.frames >= MIN_FRAMES and p.last_index < end]
+        begun = [p for p in self._passes.values() if p.first_index >= self._settle]
+        return [p for p in begun if p.frames >= MIN_FRAMES and p.last_index < end]
 
     def figures(self) -> dict[str, Any]:
         """The bench's figures; rates are None where nothing was measured."""
@@ -108,7 +114,7 @@ class Scorer:
         single = [p for p in captured if p.singles]
         exact = sum(p.exact(p.reads[0][0]) for p in captured)
         means = [sum(s[0] for s in p.singles) / len(p.singles) for p in single]
-        hours = len(self._plates) / self._fps / S_PER_HOUR
+        hours = (len(self._plates) - self._settle) / self._fps / S_PER_HOUR
         return {
             "vehicles": len(passed),
             "captured_rate": ratio(len(captured), len(passed)),
@@ -124,7 +130,7 @@ class Scorer:
             "last_sight_to_read_ms_p95": percentile(self._delays_ms, 95),
             "ms_per_frame_p50": percentile([wall * 1e3 for wall, _ in self._costs], 50),
             "cpu_ms_per_frame_p50": percentile([cpu * 1e3 for _, cpu in self._costs], 50),
-            "frames": len(self._plates),
+            "frames": len(self._costs),
             "frames_dropped": 0,  # the road waits for the reader
             "wrong": [
                 {"plate": p.plate, "read": text, "confidence": round(confidence, 3)}

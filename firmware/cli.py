@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -50,7 +51,9 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--duration", type=float, metavar="SECONDS", help="end by itself after this long")
     run.add_argument("--logs", type=Path, default=Path("run/logs"), help="where the services' logs go")
     run.set_defaults(run=_run)
-    status = commands.add_parser("status", help="what the three services say about themselves")
+    status = commands.add_parser(
+        "status", help="on one screen: what is wrong and what to do, what is well, the figures"
+    )
     status.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="configuration file (TOML)")
     status.add_argument("--json", action="store_true", help="one JSON object")
     status.set_defaults(run=_status)
@@ -140,6 +143,11 @@ def _bench_options(bench: argparse.ArgumentParser) -> None:
 
 
 def _road_options(road: argparse.ArgumentParser) -> None:
+    road.add_argument(
+        "--scenario",
+        metavar="NAME|FILE",
+        help="a shipped scenario or a TOML file; light, speed, lanes, severity are its own",
+    )
     road.add_argument("--light", choices=("day", "night"), default="day")
     road.add_argument("--speed-mph", type=float, default=55.0, help="of the traffic, 5 to 100")
     road.add_argument(
@@ -149,7 +157,7 @@ def _road_options(road: argparse.ArgumentParser) -> None:
     length.add_argument("--vehicles", type=int, default=100, help="how many pass, about")
     length.add_argument("--seconds", type=float, help="of road, instead")
     length.add_argument("--minutes", type=float, help="of road, instead")
-    road.add_argument("--fps", type=float, default=30.0)
+    road.add_argument("--fps", type=float, help="frames a second (default: the scenario's, or 30)")
     road.add_argument("--seed", type=int, default=1)
     road.add_argument(
         "--severity",
@@ -215,13 +223,14 @@ def _run(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     from firmware.config import load_config
-    from firmware.report import status_table, statuses
+    from firmware.report import statuses
+    from firmware.status_screen import status_screen
 
     found = statuses(load_config(options.config).data_dir)
     if options.json:
         print(json.dumps(found, sort_keys=True))
     else:
-        Console().print(status_table(found))
+        Console(highlight=False).print(status_screen(found, time.time_ns() // 1000))
     return ExitCode.OK if all(found.values()) else ExitCode.PROBLEM
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from drivers.registry import DRIVERS
 from firmware.errors import ConfigError
+from firmware.exposure_settings import ExposureSettings
 
 MAX_CONFIG_BYTES = 65_536
 
 Scalar = bool | int | float | str
+Options = dict[str, Scalar | list[str]]
 
 
 class Section(BaseModel):
@@ -22,12 +25,79 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class CameraConfig(Section):
-    """Which camera, and what its adapter wants to know (docs/hardware)."""
+class PartConfig(Section):
+    """A driver of the registry with its options (docs/hardware); `none`: this unit has no such part."""
 
-    name: Literal["sim", "replay", "picamera2", "v4l2"] = "sim"
+    port: ClassVar[str]
+    name: str = "none"
+    options: Options = Field(default_factory=dict)
+
+    @field_validator("name")
+    @classmethod
+    def _is_registered(cls, name: str) -> str:
+        if name not in DRIVERS[cls.port]:
+            raise ValueError(
+                f"no {cls.port} driver is called {name!r}; there are: {', '.join(DRIVERS[cls.port])}"
+            )
+        return name
+
+
+class CameraConfig(PartConfig):
+    """Which camera, and what its adapter wants to know."""
+
+    port = "camera"
+    name: str = "sim"
     id: str = Field(default="cam0", pattern=r"^[a-z0-9-]{1,32}$")
-    options: dict[str, Scalar | list[str]] = Field(default_factory=dict)
+
+
+class IlluminatorConfig(PartConfig):
+    """The infrared lamp."""
+
+    port = "illuminator"
+
+
+class GnssConfig(PartConfig):
+    """The positioning receiver: place and time."""
+
+    port = "gnss"
+
+
+class DaylightConfig(PartConfig):
+    """A photodiode that tells day from night; without one the picture does."""
+
+    port = "daylight"
+
+
+class IrFilterConfig(PartConfig):
+    """The filter that keeps infrared off the sensor by day."""
+
+    port = "ir_filter"
+
+
+class ModemConfig(PartConfig):
+    """The cellular modem."""
+
+    port = "modem"
+
+
+class AlertOutputsConfig(PartConfig):
+    """Buzzer and lamp in a mobile unit."""
+
+    port = "alert"
+
+
+class PowerConfig(PartConfig):
+    """Supply, heat and battery, and when something is given up for them."""
+
+    port = "power"
+    hot_c: float = Field(default=75.0, ge=40, le=100)
+    battery: Literal["lead-12", "lead-24", "lifepo4-12", "lifepo4-24"] = "lead-12"
+
+
+class WatchdogConfig(PartConfig):
+    """The board's own watchdog, beside systemd's."""
+
+    port = "watchdog"
 
 
 class PositionConfig(Section):
@@ -86,6 +156,15 @@ class DeviceConfig(Section):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     position: PositionConfig | None = None
     camera: CameraConfig = CameraConfig()
+    illuminator: IlluminatorConfig = IlluminatorConfig()
+    daylight: DaylightConfig = DaylightConfig()
+    ir_filter: IrFilterConfig = IrFilterConfig()
+    exposure: ExposureSettings = ExposureSettings()
+    gnss: GnssConfig = GnssConfig()
+    modem: ModemConfig = ModemConfig()
+    alert_outputs: AlertOutputsConfig = AlertOutputsConfig()
+    power: PowerConfig = PowerConfig()
+    watchdog: WatchdogConfig = WatchdogConfig()
     eye: EyeConfig = EyeConfig()
     match: MatchConfig = MatchConfig()
     sync: SyncConfig = SyncConfig()

@@ -21,6 +21,30 @@ MAX_LISTED = 10
 LEADS_PLATE_CHARS = 8
 POSITION = (40.3084, -88.1559)
 DAY_SECONDS = 25
+SIM_PARTS = f"""
+[illuminator]
+name = "sim"
+
+[daylight]
+name = "sim"
+
+[exposure]
+dwell_s = 1
+
+[gnss]
+name = "sim"
+options = {{ lat = {POSITION[0]}, lon = {POSITION[1]}, speed_mps = 0.0 }}
+
+[power]
+name = "sim"
+options = {{ battery_v = 13.1 }}
+
+[watchdog]
+name = "sim"
+
+[alert_outputs]
+name = "sim"
+"""
 STILL_HOLD_FRAMES = 3
 STILL_FPS = 10.0
 
@@ -126,7 +150,7 @@ position = {{ lat = {POSITION[0]}, lon = {POSITION[1]} }}
 [camera]
 name = "{plan.camera}"
 options = {{ {options} }}
-
+{SIM_PARTS if plan.camera == "sim" else ""}
 [eye]
 retention_poll_s = 5
 

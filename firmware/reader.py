@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import structlog
 
-from drivers.types import Frame
+from drivers.types import Frame, Pixels
 from firmware.alerts import Alerts
 from firmware.clock import DeviceClock
 from firmware.config import EyeConfig
@@ -27,11 +28,12 @@ from inference.types import FrameResult, VotedRead
 from inference.vote import vote
 from storage.errors import StorageError
 from sync.limits import MAX_PLATE_CHARS
-from sync.schema import HitRecord, ImageKind, ReadRecord, RecordRef
+from sync.schema import HitRecord, ImageKind, Position, ReadRecord, RecordRef
 
 EARLY_FRAMES = 3  # frames that must agree before a hit is raised while the vehicle is still in sight
 EARLY_CONFIDENCE = 0.9
 NS_PER_US = 1_000
+SCENE_AGE_NS = 1_500_000_000  # a long exposure older than this shows another vehicle
 EVERY_FRAME = 12  # of a pass may bring an early hit; later ones bring little news ...
 EVERY_NTH = 8  # ... so that only each 8th is asked
 
@@ -64,6 +66,7 @@ class Reader:
         tap: Tap,
         origin: Origin,
         settings: EyeConfig,
+        place: Callable[[int], Position | None] = lambda _at_us: None,
     ) -> None:
         self._pipeline = pipeline
         self._tracker = tracker
@@ -75,6 +78,11 @@ class Reader:
         self._tap = tap
         self._origin = origin
         self._settings = settings
+        self._place = place
+        self._scene: Frame | None = None  # the newest one with a long exposure
+        self.scenes = (
+            True  # whether pictures of the scene are kept: the first thing that a weak supply gives up
+        )
         self._passes: dict[int, Pass] = {}
         self._repeats = Repeats(settings.repeat_s)
         self.tracks = 0
@@ -112,8 +120,24 @@ class Reader:
         for track in self._tracker.flush():
             self._finish(track)
 
+    def show(self, frame: Frame) -> None:
+        """A frame with a long exposure: it shows the road to the passes in sight, and no plate is read in it."""
+        self._count("frames", self._clock.to_wall_us(frame.monotonic_ns))
+        self._scene = frame
+        for here in self._passes.values():
+            if here.sight.source == frame.source:
+                here.sight = replace(here.sight, scene=frame.pixels)
+
+    def _scene_of(self, frame: Frame) -> Pixels | None:
+        """The newest long exposure, if it is of about the same moment."""
+        shown = self._scene
+        if shown is None or frame.monotonic_ns - shown.monotonic_ns > SCENE_AGE_NS:
+            return None
+        return shown.pixels
+
     def _look_closer(self, track: Track, frame: Frame, at_us: int) -> None:
-        sight = Sight(frame.pixels, frame.sequence, at_us, frame.ir, frame.source)
+        scene = self._scene_of(frame)
+        sight = Sight(frame.pixels, frame.sequence, at_us, frame.ir, frame.source, scene)
         known = self._passes.get(track.track_id)
         if known is None:
             self._passes[track.track_id] = Pass(secrets.token_hex(16), sight)
@@ -136,7 +160,7 @@ class Reader:
         now_us = self._clock.now_us()
         if not self._watch.listed(voted.text, voted.state, now_us):
             return
-        crop = pictures_of(here.sight, voted, self._settings).crop
+        crop = pictures_of(here.sight, voted, self._settings, scenes=False).crop
         hits = self._watch.hits_of(self._record(voted, here, {}), crop, now_us)
         early = [hit.model_copy(update={"preliminary": True}) for hit in hits]
         here.early = self._alerts.raise_all(early, here.sight.source)
@@ -153,14 +177,16 @@ class Reader:
         WITHHELD.add(voted.text)
         repeated = self._repeated(voted.text, track, here)
         if repeated is not None:
-            self._repeats.again(voted.text, track)
+            self._repeats.again(voted.text, track, self._place(here.sight.captured_us))
             self._count(f"repeated: {repeated}", here.sight.captured_us)
         elif self._keep(voted, here):
-            self._repeats.kept(voted.text, track)
+            self._repeats.kept(voted.text, track, self._place(here.sight.captured_us))
 
     def _keep(self, voted: VotedRead, here: Pass) -> bool:
         """One vehicle pass: its hits first, then pictures and read into the store; whether the disk took it."""
-        pictures = pictures_of(here.sight, voted, self._settings)
+        pictures = pictures_of(here.sight, voted, self._settings, scenes=self.scenes)
+        if not self.scenes:
+            self._count("given up: scene pictures", here.sight.captured_us)
         draft = self._record(voted, here, {})
         self._watch.remember(draft)  # before it is matched: a list that arrives now meets it in the ring
         hits = self._watch.hits_of(draft, pictures.crop, self._clock.now_us())
@@ -176,7 +202,8 @@ class Reader:
 
     def _repeated(self, text: str, track: Track, here: Pass) -> str | None:
         """Why this is no new read: it was read moments ago, it stands there still, another track is sure of it."""
-        return self._repeats.why(text, track) or (CUT_IN_TWO if self._told_elsewhere(text, here) else None)
+        why = self._repeats.why(text, track, self._place(here.sight.captured_us))
+        return why or (CUT_IN_TWO if self._told_elsewhere(text, here) else None)
 
     def _told_elsewhere(self, text: str, here: Pass) -> bool:
         """Whether another track in sight is sure of the same text: two boxes on one plate are one vehicle."""
@@ -189,6 +216,7 @@ class Reader:
             here.sight,
             read_id=here.read_id,
             origin=self._origin,
+            position=self._place(here.sight.captured_us),
             evidence=self._clock.evidence(),
             refs=refs,
         )

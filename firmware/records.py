@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware.config import EyeConfig, PositionConfig
+from firmware.config import EyeConfig
 from inference.types import VotedRead
 from storage.believed_time import TimeEvidence
 from sync.schema import CharReading, ImageKind, ImageRecord, Position, ReadImages, ReadRecord, RecordRef
@@ -24,13 +24,17 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What is kept of the best frame of a track until its read is sealed."""
+    """What is kept of the best frame of a track until its read is sealed.
+
+    `scene`: a longer exposure of the same moments, where the best frame is too dark to show the road.
+    """
 
     pixels: Pixels
     sequence: int
     captured_us: int
     ir: bool
     source: str
+    scene: Pixels | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +47,10 @@ class Pictures:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who reads, and where it stands."""
+    """Who reads."""
 
     device_id: str
     camera: str
-    position: PositionConfig | None
 
 
 def jpeg(pixels: Pixels, quality: int) -> bytes:
@@ -67,15 +70,15 @@ def crop_of(pixels: Pixels, box: tuple[float, float, float, float]) -> Pixels:
     return pixels[y0 : max(y1, y0 + 2), x0 : max(x1, x0 + 2)]
 
 
-def pictures_of(sight: Sight, voted: VotedRead, settings: EyeConfig) -> Pictures:
-    """Crop and scene of the best frame; the scene is made smaller to `scene_width_px` (0: no scene)."""
+def pictures_of(sight: Sight, voted: VotedRead, settings: EyeConfig, *, scenes: bool = True) -> Pictures:
+    """Crop of the best frame, and the scene, made smaller to `scene_width_px` (0: no scene)."""
     crop = jpeg(crop_of(sight.pixels, voted.best.box), settings.crop_quality)
-    if settings.scene_width_px == 0:
+    if settings.scene_width_px == 0 or not scenes:
         return Pictures(crop, b"")
-    height, width = sight.pixels.shape[:2]
+    scene = sight.pixels if sight.scene is None else sight.scene
+    height, width = scene.shape[:2]
     scale = min(1.0, settings.scene_width_px / width)
     size = (round(width * scale), round(height * scale))
-    scene = sight.pixels
     if scale < 1.0:
         scene = np.asarray(cv2.resize(scene, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
     return Pictures(crop, jpeg(scene, settings.scene_quality))
@@ -95,11 +98,11 @@ def read_record(
     *,
     read_id: str,
     origin: Origin,
+    position: Position | None,
     evidence: TimeEvidence,
     refs: dict[ImageKind, RecordRef],
 ) -> ReadRecord:
     """The read as it is sealed; its time is that of the best frame."""
-    place = origin.position
     return ReadRecord(
         read_id=read_id,
         device_id=origin.device_id,
@@ -107,7 +110,7 @@ def read_record(
         captured_us=sight.captured_us,
         time_uncertainty_us=evidence.uncertainty_us,
         time_sources=evidence.sources,
-        position=None if place is None else Position(lat=place.lat, lon=place.lon, source="surveyed"),
+        position=position,
         text=voted.text,
         confidence=_unit(voted.confidence),
         chars=tuple(

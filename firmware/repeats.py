@@ -7,16 +7,22 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import Final
 
+from firmware.track import metres
 from inference.detector import iou
 from inference.plates import fold
 from inference.tracker import Track
 from inference.types import Box
+from sync.schema import Position
 
 US_PER_S: Final = 1_000_000
 STANDING_US: Final = 3_600 * US_PER_S  # a vehicle that stays is read again this often
+PARKED_M: Final = (
+    50.0  # of a patrol's two looks: the parked vehicle, the receiver's error and the way between
+)
 STANDING_IOU: Final = 0.5  # of its last box and the next track's first: a pole that sways moves it less
 REMEMBERED: Final = 256  # texts; the one seen longest ago is forgotten first
 
+SURVEYED: Final = "surveyed"  # the source of a fixed unit's position
 CUT_IN_TWO: Final = "same pass"
 STANDING: Final = "standing vehicle"
 
@@ -25,7 +31,8 @@ STANDING: Final = "standing vehicle"
 class _Seen:
     kept_us: int  # when its read was kept
     last_us: int  # when it was last in sight ...
-    box: Box  # ... and where
+    box: Box  # ... and where in the picture
+    position: Position | None  # of the unit that saw it
 
 
 class Repeats:
@@ -35,7 +42,7 @@ class Repeats:
         self._gap_us = gap_s * US_PER_S
         self._seen: OrderedDict[tuple[str, str], _Seen] = OrderedDict()
 
-    def why(self, text: str, track: Track) -> str | None:
+    def why(self, text: str, track: Track, position: Position | None) -> str | None:
         """Why a track is no new read of this text: CUT_IN_TWO, STANDING; None: it is one."""
         before = self._seen.get((track.source, fold(text)))
         if before is None or track.last_us - before.kept_us > STANDING_US:
@@ -43,17 +50,18 @@ class Repeats:
         if track.first_us - before.last_us <= self._gap_us:
             return CUT_IN_TWO
         stands = iou(before.box, track.observations[0].read.box) >= STANDING_IOU
-        return STANDING if stands else None
+        return STANDING if stands or _near(before.position, position) else None
 
-    def kept(self, text: str, track: Track) -> None:
+    def kept(self, text: str, track: Track, position: Position | None) -> None:
         """A read of the track was kept."""
-        self._note(text, track, _Seen(track.last_us, track.last_us, track.observations[-1].read.box))
+        box = track.observations[-1].read.box
+        self._note(text, track, _Seen(track.last_us, track.last_us, box, position))
 
-    def again(self, text: str, track: Track) -> None:
+    def again(self, text: str, track: Track, position: Position | None) -> None:
         """It was in sight again, and no read was made of it."""
         before = self._seen.get((track.source, fold(text)))
         if before is None:  # another track of the same vehicle was sure of the text first
-            self.kept(text, track)
+            self.kept(text, track, position)
         else:
             box = track.observations[-1].read.box
             self._note(text, track, replace(before, last_us=track.last_us, box=box))
@@ -64,3 +72,10 @@ class Repeats:
         self._seen.move_to_end(key)
         while len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)
+
+
+def _near(a: Position | None, b: Position | None) -> bool:
+    """Whether a moving unit saw both from about one place; a fixed one, which sees everything from there, never did."""
+    if a is None or b is None or SURVEYED in (a.source, b.source):
+        return False
+    return metres((a.lat, a.lon), (b.lat, b.lon)) <= PARKED_M

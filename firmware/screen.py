@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
+
+from firmware.status_screen import board_line, light_line, trouble
 
 READS_SHOWN = 12
 HITS_SHOWN = 6
@@ -110,14 +113,16 @@ def _hits_table(state: LiveState) -> RenderableType:
 def _state_lines(state: LiveState, statuses: Mapping[str, Event | None]) -> Text:
     eye, sync, provision = (statuses.get(name) or {} for name in ("eye", "sync", "provision"))
     rates = state.rates
+    figures = [f"light {light_line(eye)}", f"board {board_line(eye)}"] if eye else []
     lines = [
-        f"eye   {_up(eye)}  {rates.get('fps', 0)} frames/s, {rates.get('ms_p50', 0)} ms a frame, queue"
+        f"eye   {_up(eye)}  {rates.get('fps_now', 0)} frames/s, {rates.get('ms_p50', 0)} ms a frame, queue"
         f" {rates.get('queue', 0)}, dropped {rates.get('dropped', 0)}, sealed {rates.get('sealed', 0)}",
         f"sync  {_up(sync)}  link {sync.get('link', '?')}, hits waiting {sync.get('waiting', '?')}, uploaded"
         f" {sync.get('uploaded', '?')}, lists {sync.get('lists', '?')}",
         f"tech  {_up(provision)}  {provision.get('state', '?')}",
         f"keys  {eye.get('epochs', '?')} epoch(s) held, oldest {eye.get('oldest_epoch', '?')}, root of trust"
         f" {eye.get('root_of_trust', '?')}, retention {eye.get('retention_days', '?')} days",
+        *figures,
     ]
     return Text("\n".join(lines))
 
@@ -154,7 +159,11 @@ class Screen:
                 border_style="red",
             ),
             Panel(_reads_table(state), title=f"reads ({len(state.reads)})", border_style="green"),
-            Panel(_state_lines(state, statuses), title="appliance", border_style="blue"),
+            Panel(
+                Group(trouble(statuses, time.time_ns() // 1000), _state_lines(state, statuses)),
+                title="appliance",
+                border_style="blue",
+            ),
             Text(f"office pages: {self._office_url}   Ctrl-C ends cleanly"),
         ]
         if self._duration_s:

@@ -16,7 +16,8 @@ from firmware.config import DeviceConfig
 from firmware.errors import FirmwareError, NotEnrolledError
 from firmware.logs import configure_logs
 from firmware.status import StatusServer, socket_path
-from firmware.wiring import EyeParts, open_service_watchdog, provision_parts
+from firmware.wiring import EyeParts, open_service_watchdog
+from firmware.wiring_provision import provision_parts
 from firmware.wiring_sync import SyncParts
 from provisioning.errors import IdentityError
 from storage.errors import KeyringMissingError

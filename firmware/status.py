@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +19,19 @@ SERVICES = ("eye", "sync", "provision")
 MAX_STATUS_BYTES = 262_144
 ASK_TIMEOUT_S = 2.0
 POLL_S = 0.3
+_STARTED_S = time.monotonic()
 
 log = structlog.get_logger(__name__)
+
+
+def own_use() -> dict[str, float]:
+    """What this process has used: seconds of the processor and of the clock, and memory in MB."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return {
+        "cpu_s": round(time.process_time(), 1),
+        "uptime_s": round(time.monotonic() - _STARTED_S, 1),
+        "rss_mb": round(pages * resource.getpagesize() / 1e6, 1),
+    }
 
 
 def socket_path(data_dir: Path, service: str) -> Path:

@@ -7,10 +7,8 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -19,26 +17,31 @@ import structlog
 from drivers.ports import Watchdog
 from drivers.registry import open_camera, open_watchdog
 from firmware.alerts import Alerts
+from firmware.camera_check import CameraCheck
 from firmware.clock import DeviceClock, read_offer
 from firmware.config import DeviceConfig, PositionConfig
+from firmware.disk_watch import DiskWatch
 from firmware.errors import NotEnrolledError
 from firmware.eye import Eye
+from firmware.health import Finding, Health
+from firmware.health_book import book
 from firmware.ledger import Ledger
+from firmware.light import Light
 from firmware.matching import Watch
 from firmware.policy import match_policy
+from firmware.power_watch import request_poweroff
 from firmware.reader import Reader
 from firmware.records import Origin
 from firmware.sealing import Vault
-from firmware.status import ask
+from firmware.status import own_use
+from firmware.surroundings import Surroundings
 from firmware.tap import Tap
+from firmware.watchdog_feed import Feeder
+from firmware.wiring_board import light_parts, watchdogs
 from inference.models import load_models
 from inference.pipeline import Pipeline
 from inference.tracker import Tracker
-from provisioning.agent import ProvisionAgent
-from provisioning.commands import Hooks
-from provisioning.handover import forget_agency
 from provisioning.identity import BUNDLE_FILE, Identity
-from provisioning.selftest import CheckFailed, SelfTests, identity_check
 from storage.audit import AuditLog
 from storage.errors import StorageError
 from storage.keyring import Keyring
@@ -50,10 +53,14 @@ from storage.store import Store
 from storage.types import Recipient
 from sync.certificates import load_public_key
 from sync.enrolment import EnrolmentBundle
+from sync.hotlists.listfile import HotList
 from sync.hotlists.store import ListStore
 
 LIST_BOX = "hotlists"
+MB = 1_000_000
 PERSIST_S = 10.0
+LOOK_S = 1.0
+DEFAULT_FPS = 15.0  # until the camera says how many it gives
 
 log = structlog.get_logger(__name__)
 
@@ -132,29 +139,41 @@ class EyeParts:
         self.layout = DataLayout(config.data_dir)
         self._enrolment = enrolment_stamp(self.layout)
         who = enrolled(self.layout)
+        self.device_id = who.identity.device_id
         self.boot_id = uuid.uuid4().hex
         self.clock = DeviceClock(self.layout.root / "clock.json")
         self.ledger = Ledger(self.layout.root / "ledger.json")
         self.tap = Tap(tap_fd)
-        self.watchdog = open_service_watchdog()
+        self.audit = AuditLog.open(self.layout.audit, who.identity.key)
+        self.health = Health(book(self.ledger, self.audit, config.camera.id))
+        self.disk = DiskWatch(self.layout.root)
+        self.feeder = Feeder(watchdogs(config))
         self.keyring = open_keyring(self.layout, read_only=False)
         self.policy = retention_policy(who.bundle)
         self.vault = self._vault(who)
+        self.surroundings = Surroundings(config, self.clock, self._position(who))
         self.alerts = Alerts(
-            self.vault, self.ledger, self.tap, self.layout.run / "alerts.json", config.eye.realert_s
+            self.vault,
+            self.ledger,
+            self.tap,
+            self.layout.run / "alerts.json",
+            config.eye.realert_s,
+            self.surroundings.announcer.hit,
         )
         self.watch = self._watch(who)
         self.reader = self._make_reader(who)
+        self.camera_check = self._camera_check()
+        self.light = Light(config.exposure, light_parts(config))
         self.eye = self._eye()
         self._tended = Pace(config.eye.retention_poll_s)
         self._polled = Pace(config.eye.list_poll_s)
+        self._looked = Pace(LOOK_S)
         self._persisted = Pace(PERSIST_S)
         self._stop = threading.Event()
         self._told: dict[str, int] = {}  # drops that are in the ledger already
         self.enrolment_changed = False
 
     def _vault(self, who: Enrolled) -> Vault:
-        audit = AuditLog.open(self.layout.audit, who.identity.key)
         store = Store.open(
             self.layout.store,
             keyring=self.keyring,
@@ -172,7 +191,7 @@ class EyeParts:
             policy=self.policy,
             signer=who.identity.key,
             device_id=who.identity.device_id,
-            audit=audit,
+            audit=self.audit,
             store=store,
             deliver=lambda receipt: receipts.put(receipt.body.hash[:32], receipt.encode(), kind="receipt"),
             expire=hits.expire,
@@ -207,8 +226,17 @@ class EyeParts:
             clock=self.clock,
             ledger=self.ledger,
             tap=self.tap,
-            origin=Origin(who.identity.device_id, self.config.camera.id, self._position(who)),
+            origin=Origin(who.identity.device_id, self.config.camera.id),
             settings=self.config.eye,
+            place=self.surroundings.position,
+        )
+
+    def _camera_check(self) -> CameraCheck:
+        return CameraCheck(
+            self.layout.root / "camera.bin",
+            fps=DEFAULT_FPS,
+            live=self.config.camera.name != "replay",
+            fixed=self.config.deployment == "fixed",
         )
 
     def _eye(self) -> Eye:
@@ -217,13 +245,20 @@ class EyeParts:
             lambda: open_camera(camera.name, camera.options),
             self.reader,
             self.vault,
+            self.camera_check,
+            self.light,
             tap=self.tap,
             settings=self.config.eye,
             lossless=camera.name == "replay",
             tend=self._tend,
-            feed=self.watchdog.feed,
+            feed=self.feeder.feed,
             last_word=self.alerts.retry_owed,
+            report=self._report,
+            disk=self.disk,
         )
+
+    def _report(self, finding: Finding) -> None:
+        self.health.report(finding, self.clock.now_us())
 
     def _tend(self) -> None:
         """What has to be looked after now and then, each at its own pace; deletion first, it also frees space."""
@@ -232,6 +267,8 @@ class EyeParts:
             if offer is not None:
                 self.clock.offer(offer)
             self.vault.tend(self.clock.evidence())
+        if self._looked.due():
+            self._look_around()
         self.alerts.retry_owed()
         if self._polled.due():
             self.alerts.raise_all(self.watch.refresh(self.clock.now_us()))
@@ -241,15 +278,26 @@ class EyeParts:
                 self.enrolment_changed = True
                 self._stop.set()
 
+    def _look_around(self) -> None:
+        """How place, time and supply are, and what the supply allows."""
+        for finding in self.surroundings.poll():
+            self._report(finding)
+        budget = self.surroundings.budget
+        self.reader.scenes = budget.scenes
+        self.eye.capture.share = budget.frame_share
+        self.light.lamp_allowed = budget.ir
+        if self.surroundings.empty:
+            self._stop.set()
+
     def _persist(self) -> None:
         """Clock and ledger to disk; a disk that refuses them costs at most these counts."""
-        for what, number in self.eye.dropped().items():
+        for what, number in {**self.eye.dropped(), **self.surroundings.given_up()}.items():
             if number > self._told.get(what, 0):
                 self.ledger.count(
                     self.config.camera.id, self.clock.now_us(), what, number - self._told.get(what, 0)
                 )
                 self._told[what] = number
-        for part in (self.clock, self.ledger):
+        for part in (self.clock, self.ledger, self.camera_check):
             try:
                 part.persist()
             except (OSError, StorageError) as error:
@@ -258,12 +306,17 @@ class EyeParts:
     def run(self, stop: threading.Event) -> None:
         """Runs the eye to its end; ends by itself when the device was enrolled anew (`enrolment_changed`)."""
         self._stop = stop
+        self.surroundings.start()
         self.eye.run(stop)
+        if self.surroundings.empty:
+            request_poweroff(self.layout.run)
 
     def close(self) -> None:
         """Persists what is counted."""
         self._persist()
-        self.watchdog.close()
+        self.light.close()
+        self.surroundings.close()
+        self.feeder.close()
 
     def status(self) -> dict[str, object]:
         """For the status socket: counters and states, never a text."""
@@ -271,8 +324,15 @@ class EyeParts:
         evidence = self.clock.evidence()
         return {
             "service": "eye",
+            "device_id": self.device_id,
+            "deployment": self.config.deployment,
             "boot_id": self.boot_id,
+            "health": self.health.snapshot(),
             **self.eye.rates(),
+            **own_use(),
+            "light": self.light.status(),
+            **self.surroundings.status(evidence.now_us),
+            "disk_free_mb": None if self.disk.free is None else self.disk.free // MB,
             "hits": self.alerts.raised,
             "hits_owed": self.alerts.owed,
             "epochs": len(epochs),
@@ -284,65 +344,21 @@ class EyeParts:
             "time_us": evidence.now_us,
             "time_uncertainty_us": evidence.uncertainty_us,
             "time_sources": list(evidence.sources),
-            "lists": [{"list_id": hot.list_id, "version": hot.version} for hot in self.watch.lists],
+            "lists": [_list_state(hot, evidence.now_us) for hot in self.watch.lists],
             "ledger": self.ledger.totals(),
         }
+
+
+def _list_state(hot: HotList, now_us: int) -> dict[str, object]:
+    document = hot.document
+    return {
+        "list_id": hot.list_id,
+        "version": hot.version,
+        "age_s": document.age_s(now_us),
+        "stale": document.stale(now_us),
+    }
 
 
 def _hour(epoch: int) -> str:
     """An epoch as a person reads it: the UTC hour."""
     return datetime.fromtimestamp(epoch * 3600, tz=UTC).strftime("%Y-%m-%d %H:00 UTC")
-
-
-def provision_parts(config: DeviceConfig) -> tuple[ProvisionAgent, Callable[[], dict[str, object]]]:
-    """The technician's link with the device's self-tests, and what it says of itself."""
-    layout = DataLayout(config.data_dir)
-    clock = DeviceClock(layout.root / "clock.json")
-    watchdog = open_service_watchdog()
-    selftests = SelfTests()
-    selftests.register("identity", identity_check(layout.identity))
-    for service in ("eye", "sync"):
-        selftests.register(service, _answers(layout, service))
-    hooks = Hooks(
-        now_us=clock.now_us,
-        facts=lambda: _facts(layout),
-        on_reset=lambda: _forget(layout),
-        version=metadata.version("wayside"),
-    )
-    agent = ProvisionAgent(
-        config.provision.port, layout.identity, selftests=selftests, hooks=hooks, on_alive=watchdog.feed
-    )
-
-    def snapshot() -> dict[str, object]:
-        identity = agent.commands.identity
-        return {
-            "service": "provision",
-            "port": str(config.provision.port),
-            "device_id": identity.device_id,
-            "state": "enrolled" if identity.enrolled else "waiting for a technician",
-        }
-
-    return agent, snapshot
-
-
-def _answers(layout: DataLayout, service: str) -> Callable[[], str]:
-    """A self-test: the service answers on its status socket."""
-
-    def check() -> str:
-        if ask(layout.root, service) is None:
-            raise CheckFailed(f"{service} does not answer: `systemctl status wayside-{service}`")
-        return f"{service} answers"
-
-    return check
-
-
-def _forget(layout: DataLayout) -> None:
-    """Destroys what belongs to the agency that the device leaves; the eye and sync then start anew by themselves."""
-    keyring = open_keyring(layout, read_only=False)
-    audit = AuditLog.open(layout.audit, None)
-    forget_agency(layout, keyring, ListStore(layout.lists, keyring.box(LIST_BOX)), audit)
-
-
-def _facts(layout: DataLayout) -> dict[str, object]:
-    """What the technician's `status` shows: counters and states, never a text."""
-    return {service: ask(layout.root, service) for service in ("eye", "sync")}

@@ -13,9 +13,14 @@ from typing import Any
 
 import structlog
 
+from drivers.registry import open_modem
 from firmware.clock import DeviceClock, TimeOffer, write_offer
 from firmware.config import DeviceConfig
-from firmware.status import ask
+from firmware.health import Change, Health
+from firmware.health_book import book, device_health
+from firmware.ledger import Ledger
+from firmware.link_check import LinkCheck
+from firmware.status import ask, own_use
 from firmware.wiring import (
     LIST_BOX,
     enrolled,
@@ -25,6 +30,7 @@ from firmware.wiring import (
     open_service_watchdog,
     retention_policy,
 )
+from firmware.wiring_board import opener
 from storage.audit import AuditLog
 from storage.layout import DataLayout
 from storage.recovery import list_segments
@@ -82,6 +88,10 @@ class SyncParts:
             device_id=self.device_id,
             in_retention=self._in_retention,
         )
+        self.ledger = Ledger(self.layout.root / "ledger-sync.json")
+        self._book = book(self.ledger, self.audit, "sync")
+        self.health = Health(self._note)
+        self.link_check = LinkCheck(opener(config.modem, open_modem))
         self._watchdog = open_service_watchdog()
 
     def _agent_config(self) -> AgentConfig:
@@ -112,6 +122,14 @@ class SyncParts:
     def _audited(self, event: str, fields: Mapping[str, Any]) -> None:
         self.audit.append(event, fields, at_us=self.clock.now_us())
 
+    def _note(self, change: Change) -> None:
+        """Changes are rare: each is on disk before it is forgotten."""
+        self._book(change)
+        try:
+            self.ledger.persist()
+        except OSError as error:
+            log.error("state_not_saved", part="Ledger", reason=str(error.strerror))
+
     def _office_time(self, at_us: int, uncertainty_us: int) -> None:
         offer = TimeOffer("office", at_us, time.monotonic_ns(), uncertainty_us)
         self.clock.offer(offer)
@@ -122,15 +140,10 @@ class SyncParts:
 
     def _health(self) -> Mapping[str, Any]:
         """Health for the heartbeat: counters and states of the eye, what waits, what was seen and not read."""
-        eye = ask(self.layout.root, "eye") or {}
-        ledger = eye.get("ledger")
-        problems = [] if eye else ["the eye does not answer"]
-        plain = {k: v for k, v in eye.items() if isinstance(v, bool | int | float | str)}
+        eye = ask(self.layout.root, "eye")
         return {
             "waiting": {"hits": self.hits.count(), "receipts": self.receipts.count()},
-            "counters": dict(ledger) if isinstance(ledger, dict) else {},
-            "health": plain or {"eye": "not running"},
-            "problems": tuple(problems),
+            **device_health(eye, self.health.snapshot(), self.ledger.totals()),
         }
 
     def _find_segment(self, segment_id: str) -> Path | None:
@@ -148,10 +161,13 @@ class SyncParts:
         enrolment.
         """
         self.pull.start()
+        self.link_check.start()
         agent = threading.Thread(target=self._drive, args=(stop,), name="agent", daemon=True)
         agent.start()
         while agent.is_alive():
             self._watchdog.feed()
+            for finding in self.link_check.poll():
+                self.health.report(finding, self.clock.now_us())
             if enrolment_stamp(self.layout) != self._enrolment:
                 self.enrolment_changed = True
                 stop.set()
@@ -168,6 +184,7 @@ class SyncParts:
     def close(self) -> None:
         """Closes the port and the connection."""
         self.pull.stop()
+        self.link_check.close()
         self._transport.close()
         self._watchdog.close()
 
@@ -176,6 +193,9 @@ class SyncParts:
         status = self.agent.status
         return {
             "service": "sync",
+            **own_use(),
+            "health": self.health.snapshot(),
+            "modem": None if self.config.modem.name == "none" else self.link_check.status(),
             "link": status.halted or ("up" if status.link_up else "down"),
             "last_contact_us": status.last_contact_us,
             "waiting": self.hits.count(),

@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 import pytest
 
 from drivers import registry
-from drivers.ports import Camera, Gnss, Illuminator, Power, Watchdog
+from drivers.ports import Camera, Gnss, Illuminator, Modem, Power, Watchdog
 
 from .appliance import Appliance, run_appliance
 from .leftovers import held, left_since
@@ -104,6 +104,14 @@ def gnss(rig: Rig) -> Iterator[Gnss]:
     """The rig's receiver."""
     chosen = part(rig.gnss, "gnss")
     with contextlib.closing(registry.open_gnss(chosen.name, chosen.options)) as device:
+        yield device
+
+
+@pytest.fixture
+def modem(rig: Rig) -> Iterator[Modem]:
+    """The rig's cellular modem."""
+    chosen = part(rig.modem, "modem")
+    with contextlib.closing(registry.open_modem(chosen.name, chosen.options)) as device:
         yield device
 
 

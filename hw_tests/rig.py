@@ -5,43 +5,24 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from drivers.registry import DRIVERS
+from firmware.config import PartConfig, Section
 
 MAX_RIG_BYTES = 65_536
 SIMULATED = Path(__file__).with_name("simulated.toml")
-
-Scalar = bool | int | float | str
-Options = dict[str, Scalar | list[str]]
 
 
 class RigError(Exception):
     """A rig file cannot be used; the message says which key and what it wants."""
 
 
-class Section(BaseModel):
-    """A table of the file; a key that nobody reads is an error."""
+class Part(PartConfig):
+    """A driver of the registry with its options, as in the device's own configuration."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Part(Section):
-    """A driver of the registry with its options (docs/hardware)."""
-
-    port: ClassVar[str]
     name: str
-    options: Options = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _is_registered(self) -> Self:
-        if self.name not in DRIVERS[self.port]:
-            raise ValueError(
-                f"no {self.port} driver {self.name!r}; there are: {', '.join(DRIVERS[self.port])}"
-            )
-        return self
 
     @property
     def simulated(self) -> bool:
@@ -73,6 +54,13 @@ class GnssPart(Part):
 
     port = "gnss"
     fix_within_s: float = Field(default=120.0, ge=1, le=1800)
+
+
+class ModemPart(Part):
+    """`registered_within_s`: how long a start may take where the antenna stands."""
+
+    port = "modem"
+    registered_within_s: float = Field(default=120.0, ge=1, le=1800)
 
 
 class PowerPart(Part):
@@ -109,6 +97,7 @@ class Rig(Section):
     camera: CameraPart | None = None
     illuminator: IlluminatorPart | None = None
     gnss: GnssPart | None = None
+    modem: ModemPart | None = None
     power: PowerPart | None = None
     watchdog: WatchdogPart | None = None
     serial: SerialPart | None = None

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from firmware.config import DeviceConfig, load_config
+from firmware.health import Change
 from firmware.wiring import EyeParts
 
 from .appliance import Appliance
@@ -29,11 +30,20 @@ SAMPLE_S = 0.1
 
 @dataclass(slots=True)
 class StarvedEye:
-    """Times are seconds since the first frame was read; `samples`: when, frames so far, the camera's state."""
+    """Times are seconds since the first frame was read; `samples`: when, frames so far, the camera's state.
+
+    `told`: what health told of each part, in turn (empty code: well again); `counted`: the ledger's totals.
+    """
 
     feeds: list[float] = field(default_factory=list)
     messages: list[bytes] = field(default_factory=list)
     samples: list[tuple[float, int, str]] = field(default_factory=list)
+    told: list[tuple[str, str]] = field(default_factory=list)
+    counted: dict[str, int] = field(default_factory=dict)
+
+    def of(self, part: str) -> list[str]:
+        """The codes that were told of a part."""
+        return [code for name, code in self.told if name == part]
 
     def silence(self) -> tuple[float, float]:
         """The longest time without a feed: from, to."""
@@ -80,14 +90,13 @@ def starve_eye(appliance: Appliance, camera: CameraPart) -> StarvedEye:
     with tempfile.TemporaryDirectory() as short:  # a socket's path holds 107 bytes
         systemd = NotifySocket(Path(short) / "notify")
         try:
-            samples, begun_s = _run(config, systemd)
+            seen, begun_s = _run(config, systemd)
         finally:
             systemd.close()
-    return StarvedEye(
-        [at - begun_s for at, message in systemd.got if message == b"WATCHDOG=1"],
-        [message for _, message in systemd.got],
-        [(at - begun_s, frames, state) for at, frames, state in samples],
-    )
+    seen.feeds = [at - begun_s for at, message in systemd.got if message == b"WATCHDOG=1"]
+    seen.messages = [message for _, message in systemd.got]
+    seen.samples = [(at - begun_s, frames, state) for at, frames, state in seen.samples]
+    return seen
 
 
 def _config(appliance: Appliance, camera: CameraPart) -> DeviceConfig:
@@ -100,24 +109,41 @@ def _config(appliance: Appliance, camera: CameraPart) -> DeviceConfig:
     )
 
 
-def _run(config: DeviceConfig, systemd: NotifySocket) -> tuple[list[tuple[float, int, str]], float]:
+def _run(config: DeviceConfig, systemd: NotifySocket) -> tuple[StarvedEye, float]:
+    """What was seen, at times of the monotonic clock, and when it began."""
     before = os.environ.get("NOTIFY_SOCKET")
     os.environ["NOTIFY_SOCKET"] = str(systemd.path)
     try:
         parts = EyeParts(config, None)
     finally:
         _restore(before)
+    told = _listening(parts)
     stop = threading.Event()
     eye = threading.Thread(target=parts.run, args=(stop,), name="eye")
     eye.start()
     try:
         assert wait_for(lambda: _frames(parts.status()) > 0, START_LIMIT_S), "the eye got no frame"
         begun_s = time.monotonic()
-        return _watch(parts, begun_s + END_S), begun_s
+        seen = StarvedEye(samples=_watch(parts, begun_s + END_S), told=told)
     finally:
         stop.set()
         eye.join()
         parts.close()
+    seen.counted = parts.ledger.totals()
+    return seen, begun_s
+
+
+def _listening(parts: EyeParts) -> list[tuple[str, str]]:
+    """What health tells from now on, beside its books."""
+    told: list[tuple[str, str]] = []
+    books = parts.health._tell
+
+    def both(change: Change) -> None:
+        told.append((change.finding.part, change.finding.code))
+        books(change)
+
+    parts.health._tell = both
+    return told
 
 
 def _restore(before: str | None) -> None:

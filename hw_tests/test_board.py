@@ -69,3 +69,12 @@ def test_the_eye_tells_a_frozen_picture(starved: StarvedEye) -> None:
     late = [state for at, _, state in starved.samples if at > FREEZE_BEGINS_S + STALL_LIMIT_S]
     assert late
     assert "up" not in late
+
+
+def test_a_starved_watchdog_is_told_counted_and_over(starved: StarvedEye) -> None:
+    for name, code in (("watchdog", "starving"), ("eye", "stalled")):
+        assert starved.of(name)[:2] == [code, ""]
+        assert starved.counted[f"health: {name} {code}"] >= 1
+        assert starved.counted[f"health: {name} ok"] >= 1
+    assert starved.of("camera")[:2] == ["slow", ""]
+    assert "frozen" in starved.of("camera")

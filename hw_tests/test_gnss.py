@@ -10,10 +10,11 @@ from collections.abc import Iterator
 import pytest
 
 from drivers.errors import GnssLost
-from drivers.gnss_nmea import NmeaGnss, open_nmea
+from drivers.gnss_nmea import open_nmea
 from drivers.ports import Gnss
 from drivers.sim.faults import FaultScript
 from drivers.sim.gnss import FAULTS, SimGnss
+from drivers.types import Fix
 
 from .conftest import part
 from .rig import Rig
@@ -31,8 +32,10 @@ class Line:
     def __init__(self, script: str) -> None:
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave)
-        self.driver: NmeaGnss = open_nmea({"port": os.ttyname(self._slave), "max_age_s": STALE_S})
-        self._receiver = SimGnss(*PLACE, 1, FaultScript("line", script, FAULTS), lambda: AT_US)
+        self.driver = open_nmea({"port": os.ttyname(self._slave), "max_age_s": STALE_S})
+        self._receiver = SimGnss(
+            Fix(*PLACE, 0.0, None, 0.0, "start"), 1, FaultScript("line", script, FAULTS), lambda: AT_US
+        )
         self._epoch = 0
 
     def say(self) -> None:

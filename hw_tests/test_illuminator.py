@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from drivers.illuminator import PWM_LIMIT, SWITCH_LIMIT
+from drivers.lamp_limits import PWM_LIMIT, SWITCH_LIMIT
 from drivers.ports import Illuminator
 from drivers.registry import open_gpio, open_illuminator
 from drivers.sim.world import lamp_line
@@ -22,7 +22,7 @@ from drivers.sim.world import lamp_line
 from .conftest import BURN_WORLD, OpenCamera, part
 from .rig import IlluminatorPart, Rig
 from .wait import wait_for
-from .wire import READY
+from .wire import READY, WIRINGS
 
 MARGIN_S = 3.0  # the interlock's timer on a busy machine
 END_S = 20.0  # a process starts and ends within
@@ -99,9 +99,9 @@ def test_the_camera_sees_the_lamp(
     assert light[1] > light[0] + 3.0
 
 
-def _levels(how: str, ending: int | None = None) -> tuple[list[float], int]:
+def _levels(how: str, wiring: str, ending: int | None = None) -> tuple[list[float], int]:
     """The levels on the wire of a process that lit the lamp and ended so; its exit code."""
-    command = [sys.executable, "-m", "hw_tests.wire", how]
+    command = [sys.executable, "-m", "hw_tests.wire", how, wiring]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert child.stdout is not None
     with child:
@@ -114,23 +114,26 @@ def _levels(how: str, ending: int | None = None) -> tuple[list[float], int]:
     return [float(line) for line in lines if line != READY], code
 
 
+@pytest.mark.parametrize("wiring", ["gpiozero", "gpiod-strobe"])
 @pytest.mark.parametrize("how", ["return", "exit", "raise"])
-def test_dark_when_the_process_ends_by_itself(how: str) -> None:
-    levels, _ = _levels(how)
+def test_dark_when_the_process_ends_by_itself(how: str, wiring: str) -> None:
+    levels, _ = _levels(how, wiring)
     assert max(levels) == 1.0
     assert levels[-1] == 0.0
 
 
-def test_dark_when_a_service_is_asked_to_end() -> None:
-    levels, code = _levels("sigterm", signal.SIGTERM)
+@pytest.mark.parametrize("wiring", WIRINGS)
+def test_dark_when_a_service_is_asked_to_end(wiring: str) -> None:
+    levels, code = _levels("sigterm", wiring, signal.SIGTERM)
     assert max(levels) == 1.0
     assert levels[-1] == 0.0
     assert code == 0
 
 
-def test_a_killed_process_lets_go_of_the_pin_without_a_last_word() -> None:
+@pytest.mark.parametrize("wiring", WIRINGS)
+def test_a_killed_process_lets_go_of_the_pin_without_a_last_word(wiring: str) -> None:
     """kill -9: nothing can drive the pin low, so the pull-down must; nothing of ours keeps it high either."""
-    levels, code = _levels("wait", signal.SIGKILL)
+    levels, code = _levels("wait", wiring, signal.SIGKILL)
     assert code == -signal.SIGKILL
     assert levels[-1] == 1.0
 

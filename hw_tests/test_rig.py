@@ -29,7 +29,7 @@ def test_the_simulated_rig_has_every_part() -> None:
         (CAMERA + "colour = true\n", r"camera\.colour"),
         (CAMERA + "fps = 0\n", r"camera\.fps"),
         ('[camera]\nname = "replay"\n', "'sim', 'v4l2' or 'picamera2'"),
-        ('[gnss]\nname = "gpsd"\n', "none, fixed, sim, nmea"),
+        ('[gnss]\nname = "sextant"\n', "none, fixed, sim, nmea"),
         ('[illuminator]\nname = "sim"\nsense_pin = 99\n', r"illuminator\.sense_pin"),
         ('[serial]\nname = "cable"\ndevice = "/dev/ttyUSB0"\n', "both ports"),
         ('[serial]\nname = "null-modem"\nlaptop = "/dev/ttyUSB0"\n', "names none"),

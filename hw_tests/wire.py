@@ -4,7 +4,7 @@
 That is the kernel's own rule for a GPIO line (the character device releases it when its last descriptor closes).
 What the board does with a line that nobody drives is the pull-down's part, and no simulation's.
 
-As a program (`python -m hw_tests.wire HOW`) it lights a lamp at full power on such a pin and then ends as it is told.
+As a program (`python -m hw_tests.wire HOW WIRING`) it lights a lamp at full power on such a pin and then ends as told.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ from typing import Any
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from drivers.registry import open_illuminator
+from drivers.sim.gpiochip import SimGpioChip
 
 PIN = 18
 READY = b"ready\n"
+STROBE = 25
 HOWS = ("return", "exit", "raise", "sigterm", "wait")
+WIRINGS = ("gpiozero", "gpiozero-strobe", "gpiod", "gpiod-strobe")
 
 
 class PipePin(MockPWMPin):  # type: ignore[misc]
@@ -29,9 +32,13 @@ class PipePin(MockPWMPin):  # type: ignore[misc]
 
     def _change_state(self, value: float) -> bool:
         changed = bool(super()._change_state(value))
-        if changed:
-            os.write(sys.stdout.fileno(), f"{value}\n".encode())
+        if changed and self.info.name == f"GPIO{PIN}":
+            _tell(value)
         return changed
+
+
+def _tell(level: float) -> None:
+    os.write(sys.stdout.fileno(), f"{float(level)}\n".encode())
 
 
 def _end(how: str) -> None:
@@ -53,13 +60,27 @@ def _say_ready() -> None:
     os.write(sys.stdout.fileno(), READY)
 
 
-def light(how: str) -> None:
-    """Full power, then the end."""
+def _options(wiring: str) -> dict[str, object]:
+    """What the driver of a wiring is opened with."""
+    strobed = wiring.endswith("-strobe")
+    if wiring.startswith("gpiod"):
+        chip = SimGpioChip(on_change=lambda line, level: _tell(level) if line == PIN else None)
+        return {"pin": str(PIN), "library": chip, **({"strobe_pin": str(STROBE)} if strobed else {})}
     factory: Any = MockFactory(pin_class=PipePin)
-    lamp = open_illuminator("gpiozero", {"pin": f"GPIO{PIN}", "pin_factory": factory})
+    return {
+        "pin": f"GPIO{PIN}",
+        "pin_factory": factory,
+        **({"strobe_pin": f"GPIO{STROBE}", "kind": "switch"} if strobed else {}),
+    }
+
+
+def light(how: str, wiring: str) -> None:
+    """Full power, then the end."""
+    lamp = open_illuminator(wiring.removesuffix("-strobe"), _options(wiring))
     lamp.set_power(1.0)
+    lamp.set_strobe(1000, 30.0)
     _end(how)
 
 
 if __name__ == "__main__":
-    light(sys.argv[1])
+    light(*sys.argv[1:])

@@ -20,6 +20,7 @@ from inference.types import Box
 
 MAX_LINE_BYTES: Final = 1024 * 1024
 MAX_PLATES: Final = 1000  # in one picture
+LABEL_ERRORS: Final = Path(__file__).with_name("label_errors.json")
 HELD_OUT_SHARE: Final = 16  # one text in so many
 NO_FULL_TEXT: Final = frozenset({"nonlatin", "unreadable", "notplate"})  # qualities
 
@@ -100,6 +101,21 @@ def truth_text(plate: Mapping[str, Any]) -> str | None:
     if not isinstance(text, str) or "?" in text or plate.get("quality") in NO_FULL_TEXT:
         return None
     return clean(text) or None
+
+
+def label_errors(path: Path = LABEL_ERRORS) -> dict[tuple[str, str], str]:
+    """(image, label) -> what the picture shows instead: labels that are demonstrably wrong, each with its reason there.
+
+    The data stay as they are and every figure is told as they have it; figures with these labels mended stand beside.
+    """
+    return {
+        (one["image"], one["label"]): one["shows"] for one in json.loads(path.read_text(encoding="utf-8"))
+    }
+
+
+def mended(image: str, text: str | None, errors: Mapping[tuple[str, str], str]) -> str | None:
+    """A label's text, or what the picture shows where the label is wrong."""
+    return text if text is None else errors.get((image, text), text)
 
 
 def held_out(text: str) -> bool:

@@ -21,6 +21,7 @@ from inference.plates import NOT_READ, is_lettering
 from inference.preprocess import DETECTOR_SIZE, Floats, Grey, quad_size, to_grey
 from inference.second_look import first_look, look_again
 from inference.state import StateSettings, read_state
+from inference.state_names import name_scores
 from inference.types import Box, Detection, FrameResult, PlateRead, Reading, Reason, Rejected
 
 
@@ -35,7 +36,7 @@ class PipelineSettings:
     confidence: Confidence = field(default_factory=Confidence)  # in what was read
     two_rows: float = 0.5  # above it the rows are read one by one
     temperature: float = 1.0  # of the reader's logits
-    doubt: float = 0.6  # of the reader's text: below it other crops of the plate are read too
+    doubt: float = 1.1  # of the reader's text: below it other crops of the plate are read too (1.1: always)
     min_width_px: float = 10.0  # narrower plates are not tried
     min_aspect: float = 0.5  # width over height of a plate's corners
     max_aspect: float = 8.0
@@ -124,8 +125,9 @@ class Pipeline:
         for found in plates:
             with frame.watch.stage("read"):
                 reading = self._first_look(frame.grey, found)
-            score = acceptance.score(found.score, found.plate_score, reading.decoded.confidence)
-            if is_lettering(reading.decoded.text):
+            text = reading.decoded.text
+            score = acceptance.score(found.score, found.plate_score, reading.decoded.confidence, text)
+            if is_lettering(text):
                 rejected.append(_refused(Reason.LETTERING, found, reading, score, threshold))
             elif score >= threshold:
                 reads.append(self._read(frame, found, reading, score, zoomed=zoomed))
@@ -136,13 +138,13 @@ class Pipeline:
     def _read(
         self, frame: Frame, found: Detection, reading: Reading, score: float, *, zoomed: bool
     ) -> PlateRead:
-        """An accepted plate -> its read, looked at again where the text is in doubt."""
+        """An accepted plate -> its read, looked at again unless the text is above all doubt."""
         if reading.decoded.confidence < self.settings.doubt:
             with frame.watch.stage("second look"):
                 reading = self._look_again(frame.grey, found, reading)
         read = plate_read(found, reading, score, two_rows=self._has_rows(found), zoomed=zoomed)
         read = replace(read, confidence=self.settings.confidence.of(read))
-        return self._with_state(frame.pixels, read, frame.watch)
+        return self._with_state(frame, read)
 
     def _plates(
         self, grey: Grey, candidates: list[Candidate], watch: Stopwatch
@@ -196,12 +198,19 @@ class Pipeline:
         rows, temperature = self._has_rows(found), self.settings.temperature
         return look_again(self.models.reader, grey, found, first, two_rows=rows, temperature=temperature)
 
-    def _with_state(self, pixels: NDArray[np.uint8], read: PlateRead, watch: Stopwatch) -> PlateRead:
+    def _with_state(self, frame: Frame, read: PlateRead) -> PlateRead:
         """The read with its state of issuance, where there is a net for it."""
         if self.models.state is None or not read.text:
             return read
-        with watch.stage("state"):
-            found = read_state(self.models.state, pixels, read.corners, read.text, self.settings.state)
+        with frame.watch.stage("state"):
+            found = read_state(
+                self.models.state,
+                frame.pixels,
+                read.corners,
+                read.text,
+                self.settings.state,
+                lambda: name_scores(self.models.reader, frame.grey, read.corners),
+            )
         named = replace(read, state=found.state, state_confidence=found.confidence)
         return replace(named, state_note=found.note, states=found.likely)
 

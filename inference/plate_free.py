@@ -220,7 +220,8 @@ def mistakes(entry: Entry, picture: Pixels, pipeline: Pipeline, shipped: Pipelin
         how = "painted" if one.name.endswith("-painted.jpg") else "window"
         for read in pipeline.process(one.pixels).reads:
             takes = read.plate_score >= shipped.plate_score and read.score >= shipped.candidate_score
-            taken = takes and shipped.acceptance.takes(read.score, read.plate_score, read.text_score)
+            acceptance = shipped.acceptance
+            taken = takes and acceptance.takes(read.score, read.plate_score, read.text_score, read.text)
             found.append(Mistake(entry.image, how, one.at_origin(read.box), read, taken))
     kept: list[Mistake] = []
     for mistake in sorted(found, key=lambda m: (-m.accepted, -m.read.score)):

@@ -45,12 +45,19 @@ def fold(text: str) -> str:
     return text.translate(_FOLD)
 
 
+def of_digits(text: str) -> bool:
+    """Whether a text is a number, O and I taken for digits."""
+    return fold(text).isdigit()
+
+
+def of_letters(text: str) -> bool:
+    """Whether a text is a word, 0 and 1 taken for letters; what may be a number is none."""
+    return not of_digits(text) and text.replace("0", "O").replace("1", "I").isalpha()
+
+
 def is_lettering(text: str) -> bool:
     """Whether a text is a word or a number longer than any serial, such as SCHOOLBUS or a telephone number's."""
-    if len(text) <= LONGEST_OF_A_KIND:
-        return False
-    letters = text.replace("0", "O").replace("1", "I")
-    return letters.isalpha() or fold(text).isdigit()
+    return len(text) > LONGEST_OF_A_KIND and (of_letters(text) or of_digits(text))
 
 
 def confusable(a: str, b: str) -> bool:

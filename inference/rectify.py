@@ -32,6 +32,13 @@ def grown(corners: Corners, width: float, height: float) -> Corners:
     return np.asarray(corners + sides + ends, dtype=np.float32)
 
 
+def shifted(corners: Corners, down: float) -> Corners:
+    """Corners (4, 2) moved down by this share of the plate's height."""
+    tl, tr, br, bl = corners
+    sides = np.stack([bl - tl, br - tr, br - tr, bl - tl])
+    return np.asarray(corners + sides * down, dtype=np.float32)
+
+
 def sharpness(crop: Grey) -> float:
     """Variance of the Laplacian of a normalised (48, 144) crop: higher is sharper."""
     return float(cv2.Laplacian(crop, cv2.CV_32F).var())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads a plate; where its text stays in doubt, reads other crops of it and weighs what all of them say."""
+"""Reads a plate, then other crops of it, and weighs what all of them say: a text that hangs on the crop is doubtful."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from typing import Final
 from inference import ocr
 from inference.decode import MAX_ALTERNATIVES, MAX_OTHERS, MIN_ALTERNATIVE
 from inference.preprocess import Grey, normalise, rectify
-from inference.rectify import grown, sharpness
+from inference.rectify import grown, sharpness, shifted
 from inference.runtime import Net
 from inference.types import CharRead, Decoded, Detection, Reading
 
-OTHER_CROPS: Final = ((0.0, 0.06), (-0.015, -0.03))  # shares of width and height a side: taller; tighter
+OTHER_CROPS: Final = (
+    (0.06, 0.06, 0.0),
+    (0.0, 0.0, -0.04),
+)  # shares: wider and taller a side, down; wider; higher
+ROWS_DOUBT: Final = 0.6  # of the first text: below it the other reading of rows is tried too
 ROWS_POSSIBLE: Final = 0.1  # of the corner net's word on two rows, from which rows are tried too
 NOTHING: Final = Decoded("", 0.0, ())  # surely no text is no text with confidence
 
@@ -36,6 +40,8 @@ def look_again(
 ) -> Reading:
     """The first look together with those at other crops."""
     readings = [first.decoded, *_others(net, grey, found, two_rows=two_rows, temperature=temperature)]
+    if first.decoded.confidence < ROWS_DOUBT:
+        readings += _otherwise(net, grey, found, two_rows=two_rows, temperature=temperature)
     decoded = merged(readings)
     agreed = sum(reading.text == decoded.text for reading in readings)
     return Reading(decoded, first.sharpness, len(readings), agreed)
@@ -44,12 +50,18 @@ def look_again(
 def _others(
     net: Net, grey: Grey, found: Detection, *, two_rows: bool, temperature: float
 ) -> Iterator[Decoded]:
-    for width, height in OTHER_CROPS:
-        corners = grown(found.corners, width, height)
+    for width, height, down in OTHER_CROPS:
+        corners = shifted(grown(found.corners, width, height), down)
         if two_rows:
             yield ocr.read_rows(net, grey, corners, temperature)
         else:
             yield ocr.read(net, grey, corners, temperature)[0]
+
+
+def _otherwise(
+    net: Net, grey: Grey, found: Detection, *, two_rows: bool, temperature: float
+) -> Iterator[Decoded]:
+    """The plate as one row where it was read as two, and the other way round where that is possible."""
     if two_rows:
         yield ocr.read(net, grey, found.corners, temperature)[0]
     elif found.two_rows >= ROWS_POSSIBLE:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Final
 
@@ -32,8 +32,10 @@ GREY: Final = "grey picture"
 NOT_US: Final = "not a US plate"
 COLOURLESS: Final = 3.0  # grey levels between the channels, on average; pictures with less are grey
 MAX_LIKELY: Final = 5  # states told with a read
+SURE: Final = 0.95  # of any class, US or not: from here on names are not looked for
 PREFIX: Final = "state_"  # of the thresholds in the manifest
 Colour = NDArray[np.uint8]  # (H, W, 3) BGR
+Names = Callable[[], Floats]  # looks for the states' names on the plate: scores (51,)
 Likely = tuple[tuple[str, float], ...]  # postal codes (or ELSEWHERE) with probabilities, most probable first
 
 
@@ -45,6 +47,7 @@ class StateSettings:
     grey_confidence: float = 0.9  # ... of a picture without colours
     temperature: float = 1.0  # of the net's logits
     format_weight: float = 0.5  # of the serial's format
+    name_weight: float = 0.7  # of the names that are read on the plate
     min_width_px: float = 40.0  # narrower plates are not tried
 
     def tuned(self, thresholds: Mapping[str, float]) -> StateSettings:
@@ -67,23 +70,37 @@ UNREAD: Final = StateRead(None, 0.0, NOT_READ)
 
 
 def read_state(
-    net: Net, pixels: NDArray[np.uint8], corners: ArrayLike, text: str, settings: StateSettings
+    net: Net,
+    pixels: NDArray[np.uint8],
+    corners: ArrayLike,
+    text: str,
+    settings: StateSettings,
+    names: Names | None = None,
 ) -> StateRead:
-    """The state of the plate at `corners` (4, 2) px of a BGR or grey picture, which reads `text`."""
+    """The state of the plate at `corners` (4, 2) px of a BGR or grey picture, which reads `text`.
+
+    Where the net is not sure by itself, `names` (see state_names) has a say.
+    """
     if quad_size(corners)[0] < settings.min_width_px:
         return StateRead(None, 0.0, TOO_SMALL)
     crop = state_crop(pixels, corners)
-    found = probabilities(
-        by_shape(net.run(normalise(crop)), (1, CLASSES), net.name).values[0], text, settings
-    )
+    scores = hinted(by_shape(net.run(normalise(crop)), (1, CLASSES), net.name).values[0], text, settings)
+    found = softmax(scores[None])[0]
+    if names is not None and found.max() < SURE:
+        found = softmax((scores + among_all(names()) * np.float32(settings.name_weight))[None])[0]
     likely = tuple((_name(int(i)), float(found[i])) for i in np.argsort(-found)[:MAX_LIKELY])
     return judge(likely, settings, grey=colourless(crop))
 
 
-def probabilities(logits: Floats, text: str, settings: StateSettings) -> NDArray[np.float64]:
-    """Logits (52,) of the net and what the serial's format hints at -> probabilities (52,)."""
-    scores = np.append(format_scores(text), np.float32(0)) * np.float32(settings.format_weight)
-    return np.asarray(softmax((logits / np.float32(settings.temperature) + scores)[None])[0])
+def hinted(logits: Floats, text: str, settings: StateSettings) -> Floats:
+    """Logits (52,) of the net together with what the serial's format hints at: logits (52,)."""
+    formats = among_all(format_scores(text)) * np.float32(settings.format_weight)
+    return np.asarray(logits / np.float32(settings.temperature) + formats, dtype=np.float32)
+
+
+def among_all(scores: Floats) -> Floats:
+    """Scores (51,) of the states -> (52,); plates from elsewhere have none."""
+    return np.append(scores, np.float32(0))
 
 
 def judge(likely: Likely, settings: StateSettings, *, grey: bool) -> StateRead:

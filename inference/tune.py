@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference import logistic
-from inference.accept import Acceptance, log_odds
+from inference.accept import Acceptance, kind_of, log_odds
 from inference.calibrate import Example, calibrate
 from inference.confidence import Confidence
 from inference.evaluate import CLEAR_WIDTH_PX, MIN_WIDTH_AT_INPUT_PX, AccuracyArgs, run, truth_of
@@ -39,7 +39,7 @@ CANDIDATE_SCORE: Final = 0.3  # of the detector; what is below is not looked at
 PLATE_SCORE: Final = 0.02  # of the corner net; what is below is not read
 SMALL_WEIGHT: Final = 0.25  # of a plate narrower than what the recall is measured on
 OTHERS: Final = 4  # one picture in so many of those without a held-out text
-SIGNS: Final = (1, 1, 1)  # a net whose word would count against itself gets no weight
+SIGNS: Final = (1, 1, 1, -1, -1)  # what would count the wrong way gets no weight
 TAKING_ALL: Final = Acceptance(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 Floats = NDArray[np.float64]
@@ -143,29 +143,34 @@ def lowest(seen: Sequence[Seen], fitted: Acceptance, false_target: float) -> flo
 
 
 def examples(seen: Sequence[Seen]) -> tuple[Floats, Floats, Floats]:
-    """What was read -> log-odds (N, 3) of detector, corner net and reader; is it a plate (N,); weight (N,)."""
-    rows: list[tuple[float, float, float]] = []
+    """What was read -> log-odds of detector, corner net and reader, and the kind of text (N, 5); is it a plate (N,);
+    weight (N,).
+    """
+    rows: list[tuple[float, ...]] = []
     labels: list[float] = []
     weights: list[float] = []
     for one in seen:
         plates = [t for t in one.truths if t.is_plate]
         matched = {j: plates[i] for i, j in match([t.box for t in plates], predicted(one.reads)).items()}
         for j, read in enumerate(one.reads):
-            rows.append((log_odds(read.score), log_odds(read.plate_score), log_odds(read.text_score)))
+            nets = (read.score, read.plate_score, read.text_score)
+            rows.append((*map(log_odds, nets), *kind_of(read.text)))
             labels.append(float(j in matched))
             small = j in matched and matched[j].width_at_input < MIN_WIDTH_AT_INPUT_PX
             weights.append(SMALL_WEIGHT if small else 1.0)
-    return np.array(rows).reshape(-1, 3), np.array(labels), np.array(weights)
+    return np.array(rows).reshape(-1, len(SIGNS)), np.array(labels), np.array(weights)
 
 
 def fit(rows: Floats, labels: Floats, weights: Floats) -> Acceptance:
-    """Logistic regression over the nets' log-odds."""
-    return Acceptance(*(round(float(v), 4) for v in logistic.fit(rows, labels, weights, signs=SIGNS)))
+    """Logistic regression over the nets' log-odds and the kind of text."""
+    found = [round(float(v), 4) for v in logistic.fit(rows, labels, weights, signs=SIGNS)]
+    detector, plate, text, letters, digits, bias = found
+    return Acceptance(detector, plate, text, bias, accept_letters=letters, accept_digits=digits)
 
 
 def score_of(acceptance: Acceptance, read: PlateRead) -> float:
     """The acceptance's probability of a read whose text comes from the first look."""
-    return acceptance.score(read.score, read.plate_score, read.text_score)
+    return acceptance.score(read.score, read.plate_score, read.text_score, read.text)
 
 
 def with_threshold(acceptance: Acceptance, score: float) -> Acceptance:

@@ -13,9 +13,9 @@ from backoffice.errors import BadRequest, Conflict, NotFound, OfficeError, Refus
 from backoffice.hits import HitStore
 from backoffice.limits import LIMITS
 from backoffice.office import Office, day_of
-from backoffice.pages import hit_pages, login_pages, status_pages, views
+from backoffice.pages import alarm_pages, hit_pages, login_pages, status_pages, views
 from backoffice.pages.session import OFFICE, LoginRequired, PasswordChangeRequired, csrf_token
-from backoffice.people import ALLOWED, Action, Person
+from backoffice.people import ALLOWED, Action, Person, check_allowed
 
 POLICY = (
     "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; "
@@ -53,6 +53,7 @@ def create_pages(office: Office, hits: HitStore) -> Flask:
     app.extensions[hit_pages.HITS] = hits
     app.register_blueprint(login_pages.blueprint)
     app.register_blueprint(hit_pages.blueprint)
+    app.register_blueprint(alarm_pages.blueprint)
     app.register_blueprint(status_pages.blueprint)
     app.after_request(_secure)
     app.register_error_handler(OfficeError, _refuse)
@@ -72,7 +73,15 @@ def _fill_templates(app: Flask, office: Office) -> None:
     def training_left(person: Person) -> int:
         return person.training_days_left(day_of(office.clock()))
 
-    app.jinja_env.globals["training_left"] = training_left
+    def hears(person: Person) -> bool:
+        """Whether hits are announced to this person: not to one who may not see them today."""
+        try:
+            check_allowed(person, Action.HITS, day_of(office.clock()))
+        except Refused:
+            return False
+        return not person.one_time
+
+    app.jinja_env.globals.update(training_left=training_left, hears=hears)
 
 
 def may(person: Person, action: Action) -> bool:

@@ -117,6 +117,12 @@ def state_warning(record: HitRecord) -> str | None:
     return None
 
 
+def alerts(hit: Hit) -> bool:
+    """Whether it is announced: open, not silent, neither taken back nor a correction."""
+    silent = hit.record is not None and hit.record.match.silent
+    return not (hit.decision or silent or hit.taken_back or hit.follow_up)
+
+
 def category_words(record: HitRecord) -> str:
     """The list category in plain words."""
     return str(record.entry.category).replace("_", " ")

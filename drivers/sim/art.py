@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from drivers.sim.bodies import day_palette, draw_end, draw_side, night_palette
 from drivers.sim.plates import PlatePictures, draw_plate
+from drivers.sim.signs import ON_VEHICLES
 from drivers.sim.traffic import Vehicle
 
 KEPT: Final = 24  # vehicles whose pictures are kept; more are never in sight
@@ -24,10 +25,9 @@ Quad = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Sprite:
-    """A picture with its alpha multiplied in, and the alpha; each level half the size of the one before."""
+    """A picture (H, W, 4) with its alpha multiplied in, and the alpha; each level half the size of the one before."""
 
-    colour: tuple[Picture, ...]
-    alpha: tuple[Picture, ...]
+    levels: tuple[Picture, ...]
 
 
 def _levels(picture: Picture) -> tuple[Picture, ...]:
@@ -40,12 +40,11 @@ def _levels(picture: Picture) -> tuple[Picture, ...]:
 
 
 def sprite(bgra: Picture, *, grey: bool) -> Sprite:
-    """Makes the levels of a drawing; `grey` keeps one channel (infrared)."""
+    """Makes the levels of a drawing; `grey` keeps its first channel (infrared)."""
     alpha = np.ascontiguousarray(bgra[..., 3])
-    colour = np.ascontiguousarray(bgra[..., 0] if grey else bgra[..., :3])
-    weight = alpha if grey else cv2.merge([alpha, alpha, alpha])
-    ready = np.asarray(cv2.multiply(colour, weight, scale=1 / 255), dtype=np.uint8)
-    return Sprite(_levels(ready), _levels(alpha))
+    colour = [np.ascontiguousarray(bgra[..., 0 if grey else channel]) for channel in range(3)]
+    ready = [cv2.multiply(channel, alpha, scale=1 / 255) for channel in colour]
+    return Sprite(_levels(np.asarray(cv2.merge([*ready, alpha]), dtype=np.uint8)))
 
 
 def pick(levels: tuple[Picture, ...], wanted_px: float) -> Picture:
@@ -71,17 +70,19 @@ def warp(
 
 def lay(frame: Picture, layer: Sprite, quad: Quad, *, bright: float, opacity: float = 1.0) -> None:
     """Blends a sprite into the frame in place; `bright` scales its light, `opacity` fades it."""
-    wanted = float(np.linalg.norm(quad[1] - quad[0]))
-    placed = warp(pick(layer.colour, wanted), quad, frame.shape)
-    cover = warp(pick(layer.alpha, wanted), quad, frame.shape)
-    if placed is None or cover is None:
+    placed = warp(pick(layer.levels, float(np.linalg.norm(quad[1] - quad[0]))), quad, frame.shape)
+    if placed is None:
         return
-    colour = cv2.convertScaleAbs(placed[0], alpha=bright * opacity)
-    clear = cv2.convertScaleAbs(cover[0], alpha=-opacity, beta=255.0)
-    if frame.ndim == 3:
+    warped, part = placed
+    clear = cv2.convertScaleAbs(cv2.extractChannel(warped, 3), alpha=-opacity, beta=255.0)
+    grey = frame.ndim == 2
+    if not grey:
         clear = cv2.merge([clear, clear, clear])
-    behind = cv2.multiply(frame[placed[1]], clear, scale=1 / 255)
-    frame[placed[1]] = cv2.add(behind, colour)
+    behind = cv2.multiply(frame[part], clear, scale=1 / 255)
+    if bright * opacity > 0.0:
+        colour = cv2.extractChannel(warped, 0) if grey else cv2.cvtColor(warped, cv2.COLOR_BGRA2BGR)
+        behind = cv2.add(behind, cv2.convertScaleAbs(colour, alpha=bright * opacity))
+    frame[part] = behind
 
 
 class VehicleArt:
@@ -94,6 +95,13 @@ class VehicleArt:
         upper, lower = draw_side(vehicle.body, palette, rear=rear)
         self.side_upper, self.side_lower = sprite(upper, grey=night), sprite(lower, grey=night)
         self.plate = plate.night if night else plate.day
+        self.instead = _instead(vehicle, grey=night) if vehicle.plateless else None
+
+
+def _instead(vehicle: Vehicle, *, grey: bool) -> Sprite:
+    """A badge, a sticker or a grille where the plate would be."""
+    rng = np.random.default_rng([vehicle.number, vehicle.infrared])
+    return sprite(ON_VEHICLES[int(rng.integers(len(ON_VEHICLES)))](rng), grey=grey)
 
 
 class Gallery:

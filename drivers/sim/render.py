@@ -1,33 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turns the world at one moment into a frame: road, vehicles from far to near, lamps, blur, noise."""
+"""Turns the world at one moment into a frame: road, vehicles from far to near, lamps, air, lens, noise."""
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.sim.art import Gallery, Picture, Quad, Sprite, VehicleArt, lay, pick, sprite, warp
-from drivers.sim.optics import HEIGHT_M, REFERENCE_M, Light, View
-from drivers.sim.scene import draw_scene
-from drivers.sim.traffic import FADE_M, FARTHEST_M, PLATE_H_M, PLATE_W_M, Vehicle
-from drivers.sim.weather import CLEAR, Weather
+from drivers.sim.air import WHITE
+from drivers.sim.art import Gallery, Picture, Sprite, VehicleArt, lay, pick, sprite, warp
+from drivers.sim.backdrop import Backdrop
+from drivers.sim.lamps import Lamps, add_glow, glow_sprite
+from drivers.sim.light import Light, lamp_lux
+from drivers.sim.lot import LotGround
+from drivers.sim.motion import smear
+from drivers.sim.optics import View
+from drivers.sim.places import before, faces, moving, plate_corners, post
+from drivers.sim.roadside import Boards
+from drivers.sim.scenario import Road
+from drivers.sim.sensor import Grain, Mixer, Squares
+from drivers.sim.shading import Shading
+from drivers.sim.sway import Sway, shifted
+from drivers.sim.traffic import FADE_M, FARTHEST_M, Vehicle
 
-PSF_SIGMA: Final = 0.55  # pixels: the lens
-MIN_MOTION_PX: Final = 0.7  # shorter smears are not drawn
-MAX_MOTION_PX: Final = 61.0
-GLOW_HALO_M: Final = 0.45  # how far a lamp's halo reaches around it
-NOISE_MARGIN: Final = 96  # pixels by which the noise tile can be shifted
-ROOF_SEEN_BELOW_M: Final = HEIGHT_M - 0.05
-
-
-def _glow_sprite() -> Picture:
-    axis = np.linspace(-1, 1, 129)
-    r = np.hypot(*np.meshgrid(axis, axis))
-    glow = 1.3 * np.exp(-((r / 0.16) ** 2)) + 0.35 * np.exp(-((r / 0.4) ** 2)) - 0.004
-    return np.asarray(np.clip(glow * np.clip((1 - r) * 4, 0, 1) * 200, 0, 255), dtype=np.uint8)
+ROOF_MARGIN_M: Final = 0.05  # a roof this far below the camera is seen
+POST_GREY: Final = 92.0
+SPRAY_M: Final = 9.0  # where its light is taken
+DROPS_M: Final = 3.0  # where the drops are that are seen
+INSTEAD_HALF_M: Final = 0.19  # half the width of what hangs in a plate's place
 
 
 def _shadow_sprite() -> Sprite:
@@ -36,113 +39,145 @@ def _shadow_sprite() -> Sprite:
     return sprite(np.asarray(cv2.GaussianBlur(bgra, (0, 0), 4.0), dtype=np.uint8), grey=False)
 
 
-def _quad(view: View, points: list[tuple[float, float, float]]) -> Quad:
-    return view.project(np.array(points))
-
-
-def plate_corners(view: View, vehicle: Vehicle, at_s: float) -> Quad:
-    """The plate's corners in pixels: top left, top right, bottom right, bottom left."""
-    x, y, z = vehicle.lane_x_m, vehicle.plate_y_m, vehicle.distance_m(at_s) - 0.02
-    w, h = PLATE_W_M / 2, PLATE_H_M / 2
-    return _quad(view, [(x - w, y + h, z), (x + w, y + h, z), (x + w, y - h, z), (x - w, y - h, z)])
-
-
-def outline(view: View, vehicle: Vehicle, at_s: float) -> Quad:
-    """The convex hull in pixels of the vehicle's box."""
-    x, z, body = vehicle.lane_x_m, vehicle.distance_m(at_s), vehicle.body
-    corners = [
-        (x + side * body.half_w * 0.93, y, depth)
-        for side in (-1, 1)
-        for y in (0.1, body.height)
-        for depth in (z, z + body.length * 0.8)
-    ]
-    return np.asarray(
-        cv2.convexHull(_quad(view, corners).astype(np.float32)).reshape(-1, 2), dtype=np.float64
-    )
-
-
 class Renderer:
     """Draws frames of one view; the empty road and every vehicle's pictures are drawn once."""
 
-    def __init__(self, view: View, seed: int, weather: Weather = CLEAR) -> None:
-        self._view, self._seed, self._weather = view, seed, weather
-        self._day, self._night = draw_scene(view, seed)
-        self._gallery = Gallery(seed, weather.dirt)
-        self._glow, self._shadow = _glow_sprite(), _shadow_sprite()
-        self._scene: tuple[tuple[bool, float], Picture] | None = None
-        self._noise: dict[tuple[bool, float], tuple[Picture, Picture]] = {}
+    def __init__(self, view: View, seed: int, road: Road) -> None:
+        self._view, self._seed, self._road = view, seed, road
+        self._backdrop = Backdrop(view, seed, road)
+        self._lot = LotGround(view, seed, road.traffic) if road.traffic.parked_cars else None
+        self._boards = Boards(view, seed, road.traffic.signs)
+        self._gallery = Gallery(seed, road.weather.dirt)
+        self._lamps = Lamps(view, road.weather.rain)
+        self._glow, self._shadow = glow_sprite(), _shadow_sprite()
+        self._mixer = Mixer()
+        self._grain = Grain(view, seed, self._mixer)
+        ahead = view.eye + view.rotation()[2] * DROPS_M
+        self._drops_lux = float(lamp_lux(road.lamp, view, ahead))
+        self.sway = Sway(view, seed)
 
     def draw(
         self, vehicles: list[Vehicle], coming: list[Vehicle], light: Light, at_s: float, index: int
     ) -> Picture:
         """A frame (H, W, 3) BGR; `vehicles` come farthest first. `index` seeds the noise."""
-        frame = self._road(light).copy()
+        shading = Shading(self._view, self._road.lamp, self._backdrop.air, light)
+        seen = [vehicle for vehicle in vehicles if before(self._view, vehicle, at_s)]
+        colour = self._band(seen, shading, at_s, grey=False) if light.shows_colour else None
+        grey = None if light.filter_in else self._band(seen, shading, at_s, grey=True)
+        for night in (False, True):
+            if (grey if night else colour) is not None:
+                self._gallery.prepare(coming, night=night)
+        frame = self._mixer.add(colour, grey, self._veil(seen, light, at_s))
+        rng = np.random.default_rng([self._seed, 6, index])
+        frame = self._lens(frame, light, at_s, rng)
+        frame = self._grain.lay(frame, light.exposure, index)
+        return np.asarray(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR), np.uint8) if frame.ndim == 2 else frame
+
+    def _band(self, vehicles: list[Vehicle], shading: Shading, at_s: float, *, grey: bool) -> Picture:
+        """The road with its vehicles in one band."""
+        light, plan = shading.light, self._road.traffic
+        frame = self._backdrop.grey(light) if grey else self._backdrop.colour(light)
+        if self._lot is not None:
+            bright = shading.flat((0.0, 0.0, plan.parked_m), grey=grey)
+            self._lot.lay(frame, plan.patrol_mps * at_s, bright)
+        self._boards.lay(frame, shading)
         for vehicle in vehicles:
-            self._vehicle(frame, vehicle, light, at_s)
-        self._gallery.prepare(coming, night=light.night)
-        if self._weather != CLEAR:
-            rng = np.random.default_rng([self._seed, 6, index])
-            self._spray(frame, vehicles, light, at_s, rng)
-            self._weather.lay(frame, light.exposure.exposure_us, rng)
-        self._grain(frame, light, index)
-        if light.night:
-            return np.asarray(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
+            self._vehicle(frame, vehicle, shading, at_s)
+        if self._road.weather.rain > 0.0:
+            self._spray(frame, vehicles, shading, at_s)
+        quad = post(self._view)
+        if quad is not None:
+            at = (self._view.mount.right_m, self._view.mount.height_m, self._view.mount.post_m)
+            bright = POST_GREY * shading.paint(at, grey=grey)
+            cv2.fillConvexPoly(frame, _fixed(quad), (bright,) * 3, cv2.LINE_AA, 4)
         return frame
 
-    def _road(self, light: Light) -> Picture:
-        drawn = self._night if light.night else self._day
-        factor = light.road()
-        key = (light.night, round(factor, 4))
-        if self._scene is None or self._scene[0] != key:
-            self._scene = (key, np.asarray(cv2.convertScaleAbs(drawn, alpha=factor), dtype=np.uint8))
-        return self._scene[1]
+    def _veil(self, vehicles: list[Vehicle], light: Light, at_s: float) -> Squares | None:
+        """The air's own light, of which less lies before what is near, and the sun's in the lens."""
+        haze, sun = self._backdrop.haze(light), self._backdrop.sun(light, at_s)
+        if haze is not None:
+            for vehicle in vehicles:
+                value = self._backdrop.air.value(vehicle.place(at_s)[1], light) * WHITE
+                for face in faces(self._view, vehicle, at_s):
+                    cv2.fillConvexPoly(haze, _fixed(face), (value,), cv2.LINE_8, 4)
+        both = cv2.add(haze, sun) if haze is not None and sun is not None else haze if sun is None else sun
+        return None if both is None else np.asarray(np.minimum(both, WHITE), np.uint16)
 
-    def _vehicle(self, frame: Picture, vehicle: Vehicle, light: Light, at_s: float) -> None:
-        art = self._gallery.of(vehicle, night=light.night)
-        x, z, body = vehicle.lane_x_m, vehicle.distance_m(at_s), vehicle.body
+    def _lens(self, frame: Picture, light: Light, at_s: float, rng: np.random.Generator) -> Picture:
+        """Drops before the lens, its faults, and the pole's swing."""
+        glint = math.sqrt(min(1.5, light.visible + light.infrared + light.lit(self._drops_lux)))
+        self._road.weather.lay(frame, light.exposure.exposure_us, rng, bright=glint)
+        return shifted(frame, *self.sway.at(at_s))
+
+    def _vehicle(self, frame: Picture, vehicle: Vehicle, shading: Shading, at_s: float) -> None:
+        grey = frame.ndim == 2
+        art = self._gallery.of(vehicle, night=grey)
+        (x, z), body = vehicle.place(at_s), vehicle.body
         opacity = min(1.0, max(0.0, (FARTHEST_M - z) / FADE_M))
-        w, h, back = body.half_w, body.height, z + body.length
-        bright = light.surface(z)
-        if not light.night:
+        w, h = body.half_w, body.height
+        bright = shading.paint((x, h / 2, z), grey=grey)
+        if not grey:
             ground = [
-                (x - w, 0.0, back),
-                (x + w + 0.7, 0.0, back),
-                (x + w + 0.7, 0.0, z - 0.2),
-                (x - w, 0.0, z - 0.2),
+                (-w, 0.0, body.length),
+                (w + 0.7, 0.0, body.length),
+                (w + 0.7, 0.0, -0.2),
+                (-w, 0.0, -0.2),
             ]
-            lay(frame, self._shadow, _quad(self._view, ground), bright=0.0, opacity=opacity)
-        if x + w < 0.0:
-            self._side(frame, art, vehicle, z, (bright, opacity))
-        if h < ROOF_SEEN_BELOW_M:
-            self._roof(frame, vehicle, z, bright * opacity)
-        end = [(x - w, h, z), (x + w, h, z), (x + w, 0.0, z), (x - w, 0.0, z)]
-        lay(frame, art.end, _quad(self._view, end), bright=bright, opacity=opacity)
-        self._plate(frame, art.plate, vehicle, light, at_s)
-        if light.night:
-            self._lamps(frame, vehicle, light, z)
+            lay(frame, self._shadow, moving(self._view, vehicle, ground, at_s), bright=0.0, opacity=opacity)
+        aside = x - self._view.mount.right_m
+        if abs(aside) > w:
+            self._side(frame, art, vehicle, at_s, (bright, opacity, math.copysign(1.0, -aside)))
+        if h < self._view.mount.height_m - ROOF_MARGIN_M:
+            self._roof(frame, vehicle, at_s, shading.flat((x, h, z), grey=grey) * opacity)
+        end = [(-w, h, 0.0), (w, h, 0.0), (w, 0.0, 0.0), (-w, 0.0, 0.0)]
+        lay(frame, art.end, moving(self._view, vehicle, end, at_s), bright=bright, opacity=opacity)
+        if art.instead is not None:
+            self._instead(frame, art.instead, vehicle, bright, at_s)
+        else:
+            self._plate(frame, art.plate, vehicle, shading, at_s)
+        self._lamps.lay(frame, vehicle, shading, at_s)
 
     def _side(
-        self, frame: Picture, art: VehicleArt, vehicle: Vehicle, z: float, shown: tuple[float, float]
+        self,
+        frame: Picture,
+        art: VehicleArt,
+        vehicle: Vehicle,
+        at_s: float,
+        shown: tuple[float, float, float],
     ) -> None:
-        body, back = vehicle.body, z + vehicle.body.length
-        low, high = vehicle.lane_x_m + body.half_w, vehicle.lane_x_m + body.roof_half_w
+        body, back, side = vehicle.body, vehicle.body.length, shown[2]
+        low, high = side * body.half_w, side * body.roof_half_w
         y, top = body.belt_y, body.height - 0.01
-        upper = [(high, top, z), (high, top, back), (low, y, back), (low, y, z)]
-        lower = [(low, y, z), (low, y, back), (low, 0.0, back), (low, 0.0, z)]
+        upper = [(high, top, 0.0), (high, top, back), (low, y, back), (low, y, 0.0)]
+        lower = [(low, y, 0.0), (low, y, back), (low, 0.0, back), (low, 0.0, 0.0)]
         for layer, points in ((art.side_lower, lower), (art.side_upper, upper)):
-            lay(frame, layer, _quad(self._view, points), bright=shown[0], opacity=shown[1])
+            quad = moving(self._view, vehicle, points, at_s)
+            lay(frame, layer, quad, bright=shown[0], opacity=shown[1])
 
-    def _roof(self, frame: Picture, vehicle: Vehicle, z: float, bright: float) -> None:
-        x, body = vehicle.lane_x_m, vehicle.body
+    def _roof(self, frame: Picture, vehicle: Vehicle, at_s: float, bright: float) -> None:
+        body = vehicle.body
         w, h = body.roof_half_w, body.height - 0.012
-        far = z + body.length - body.far_slope_m(rear=vehicle.near_lane)
-        points = _quad(self._view, [(x - w, h, far), (x + w, h, far), (x + w, h, z), (x - w, h, z)])
+        far = body.length - body.far_slope_m(rear=vehicle.near_lane)
+        points = moving(self._view, vehicle, [(-w, h, far), (w, h, far), (w, h, 0.0), (-w, h, 0.0)], at_s)
         paint = (vehicle.infrared,) * 3 if frame.ndim == 2 else vehicle.paint
         colour = tuple(min(255.0, channel * 1.12 * bright) for channel in paint)
-        cv2.fillConvexPoly(frame, np.round(points * 16).astype(np.int32), colour, cv2.LINE_AA, 4)
+        cv2.fillConvexPoly(frame, _fixed(points), colour, cv2.LINE_AA, 4)
+
+    def _instead(self, frame: Picture, layer: Sprite, vehicle: Vehicle, bright: float, at_s: float) -> None:
+        """What a vehicle without a plate has there."""
+        height, width = layer.levels[0].shape[:2]
+        w = INSTEAD_HALF_M
+        h, y = w * height / width, vehicle.plate_y_m
+        quad = moving(
+            self._view,
+            vehicle,
+            [(-w, y + h, -0.02), (w, y + h, -0.02), (w, y - h, -0.02), (-w, y - h, -0.02)],
+            at_s,
+        )
+        lay(frame, layer, quad, bright=bright)
 
     def _plate(
-        self, frame: Picture, textures: tuple[Picture, ...], vehicle: Vehicle, light: Light, at_s: float
+        self, frame: Picture, textures: tuple[Picture, ...], vehicle: Vehicle, shading: Shading, at_s: float
     ) -> None:
         corners = plate_corners(self._view, vehicle, at_s)
         texture = pick(textures, float(np.linalg.norm(corners[1] - corners[0])))
@@ -150,103 +185,31 @@ class Renderer:
         cover = warp(np.full(texture.shape[:2], 255, np.uint8), corners, frame.shape)
         if placed is None or cover is None:
             return
-        shown = cv2.convertScaleAbs(placed[0], alpha=light.retro(vehicle.distance_m(at_s)))
+        x, z = vehicle.place(at_s)
+        bright = shading.plate((x, vehicle.plate_y_m, z), grey=frame.ndim == 2)
+        shown = cv2.convertScaleAbs(placed[0], alpha=bright)
         alpha = cover[0].astype(np.float32) / 255.0
         alpha = alpha[..., None] if frame.ndim == 3 else alpha
         part = frame[placed[1]]
         part[:] = np.round(part * (1.0 - alpha) + np.asarray(shown) * alpha).astype(np.uint8)
-        self._smear(frame, placed[1], vehicle, light, at_s)
+        later = plate_corners(self._view, vehicle, at_s + shading.light.smear_us / 1e6)
+        smear(frame, placed[1], (later - corners).mean(axis=0))
 
-    def _smear(
-        self, frame: Picture, part: tuple[slice, slice], vehicle: Vehicle, light: Light, at_s: float
-    ) -> None:
-        """The lens, and the way that the plate makes while the shutter is open."""
-        rows, columns = part
-        margin = 8
-        area = frame[
-            max(0, rows.start - margin) : rows.stop + margin,
-            max(0, columns.start - margin) : columns.stop + margin,
-        ]
-        later = at_s + light.exposure.exposure_us / 1e6
-        move = (plate_corners(self._view, vehicle, later) - plate_corners(self._view, vehicle, at_s)).mean(
-            axis=0
-        )
-        length = min(MAX_MOTION_PX, float(np.hypot(*move)))
-        blurred = cv2.GaussianBlur(area, (0, 0), PSF_SIGMA)
-        if length > MIN_MOTION_PX:
-            blurred = cv2.filter2D(blurred, -1, _motion_kernel(move, length))
-        area[:] = blurred
-
-    def _lamps(self, frame: Picture, vehicle: Vehicle, light: Light, z: float) -> None:
-        body, strength = vehicle.body, light.source() * (0.6 if vehicle.near_lane else 1.15)
-        reach = GLOW_HALO_M * (0.8 if vehicle.near_lane else 1.3)
-        y = body.lamp_y - (0.0 if vehicle.near_lane else 0.1)
-        for side in (-1, 1):
-            x = vehicle.lane_x_m + side * (body.half_w - 0.14)
-            square = [(x - reach, y + reach, z), (x + reach, y + reach, z), (x + reach, y - reach, z)]
-            placed = warp(self._glow, _quad(self._view, [*square, (x - reach, y - reach, z)]), frame.shape)
-            if placed is not None:
-                glow = cv2.convertScaleAbs(placed[0], alpha=strength)
-                frame[placed[1]] = cv2.add(frame[placed[1]], glow)
-
-    def _spray(
-        self, frame: Picture, vehicles: list[Vehicle], light: Light, at_s: float, rng: np.random.Generator
-    ) -> None:
+    def _spray(self, frame: Picture, vehicles: list[Vehicle], shading: Shading, at_s: float) -> None:
         """Water thrown up behind the wheels of what drives away: another cloud in every frame."""
-        strength = self._weather.rain * (light.surface(REFERENCE_M) if light.night else 0.8)
-        for vehicle in (v for v in vehicles if v.near_lane and strength > 0):
-            z, speed = vehicle.distance_m(at_s), min(1.0, vehicle.speed_mps / 30.0)
+        rng = np.random.default_rng([self._seed, 12, round(at_s * 1e3)])
+        lit = shading.paint((-1.75, 0.5, SPRAY_M), grey=frame.ndim == 2)
+        for vehicle in (v for v in vehicles if v.near_lane):
+            strength = 0.4 * self._road.weather.rain * lit * min(1.0, vehicle.speed_mps / 30.0)
             for side in (-1, 1):
-                x = vehicle.lane_x_m + side * rng.uniform(0.2, 0.9)
-                y, reach = rng.uniform(0.2, 0.8), rng.uniform(0.5, 1.0)
-                square = [(x - reach, y + reach, z), (x + reach, y + reach, z), (x + reach, y - reach, z)]
-                placed = warp(
-                    self._glow, _quad(self._view, [*square, (x - reach, y - reach, z)]), frame.shape
+                x, y = side * rng.uniform(0.2, 0.9), rng.uniform(0.2, 0.8)
+                r = rng.uniform(0.5, 1.0)
+                square = [(x - r, y + r, 0.0), (x + r, y + r, 0.0), (x + r, y - r, 0.0), (x - r, y - r, 0.0)]
+                add_glow(
+                    frame, self._glow, moving(self._view, vehicle, square, at_s), strength, (1.0, 1.0, 1.0)
                 )
-                if placed is not None:
-                    cloud = cv2.convertScaleAbs(placed[0], alpha=0.5 * strength * speed)
-                    layer = cloud if frame.ndim == 2 else cv2.merge([cloud, cloud, cloud])
-                    frame[placed[1]] = cv2.add(frame[placed[1]], layer)
-
-    def _grain(self, frame: Picture, light: Light, index: int) -> None:
-        """Sensor noise: a tile of it, shifted anew for each frame."""
-        plus, minus = self._noise_tile(light.night, round(light.noise() * 4) / 4)
-        rng = np.random.default_rng([self._seed, 3, index])
-        y, x = (int(value) for value in rng.integers(0, NOISE_MARGIN, 2))
-        height, width = frame.shape[:2]
-        part = (slice(y, y + height), slice(x, x + width))
-        cv2.add(frame, plus[part], dst=frame)
-        cv2.subtract(frame, minus[part], dst=frame)
-
-    def _noise_tile(self, night: bool, sigma: float) -> tuple[Picture, Picture]:  # noqa: FBT001 - a cache key
-        key = (night, sigma)
-        if key not in self._noise:
-            shape = (self._view.height + NOISE_MARGIN, self._view.width + NOISE_MARGIN)
-            rng = np.random.default_rng([self._seed, 4])
-            tile = rng.standard_normal(shape if night else (*shape, 3), dtype=np.float32) * sigma
-            rounded: NDArray[np.int16] = np.round(tile).astype(np.int16)
-            self._noise.clear()
-            self._noise[key] = (
-                np.clip(rounded, 0, 255).astype(np.uint8),
-                np.clip(-rounded, 0, 255).astype(np.uint8),
-            )
-        return self._noise[key]
 
 
-def _motion_kernel(move: NDArray[np.float64], length: float) -> NDArray[np.float32]:
-    """A line of the movement's length and direction whose sum is one."""
-    size = int(np.ceil(length)) | 1
-    kernel = np.zeros((size, size), np.float32)
-    centre, half = size / 2 - 0.5, move / np.hypot(*move) * (length - 1.0) / 2
-    for t in np.linspace(-1, 1, size * 4):
-        x, y = centre + half * t
-        left, top = int(np.clip(np.floor(x), 0, size - 1)), int(np.clip(np.floor(y), 0, size - 1))
-        fx, fy = x - left, y - top
-        for dx, dy, weight in (
-            (0, 0, (1 - fx) * (1 - fy)),
-            (1, 0, fx * (1 - fy)),
-            (0, 1, (1 - fx) * fy),
-            (1, 1, fx * fy),
-        ):
-            kernel[min(size - 1, top + dy), min(size - 1, left + dx)] += weight
-    return np.asarray(kernel / kernel.sum(), dtype=np.float32)
+def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Pixels with four binary places."""
+    return np.round(points * 16).astype(np.int32)

@@ -3,19 +3,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.sim.optics import FALLOFF, REFERENCE_M, View
+from drivers.sim.optics import View
 
 NEAR_LANE_X_M: Final = -1.75
 FAR_LANE_X_M: Final = -4.75
 EDGE_X_M: Final = -0.25  # white line at the right edge of the near lane
 CENTRE_X_M: Final = -3.25  # double yellow line
 FAR_EDGE_X_M: Final = -6.3
+LINES: Final = (  # middle in metres, colour
+    (EDGE_X_M, (226.0, 228.0, 228.0)),
+    (FAR_EDGE_X_M, (226.0, 228.0, 228.0)),
+    (CENTRE_X_M - 0.11, (60.0, 178.0, 214.0)),
+    (CENTRE_X_M + 0.11, (60.0, 178.0, 214.0)),
+)
 Picture = NDArray[np.uint8]
 Plane = NDArray[np.float32]
 
@@ -60,14 +67,29 @@ def _sky_and_trees(view: View, rng: np.random.Generator) -> Plane:
     return np.where((y > crown)[..., None], trees, picture).astype(np.float32)
 
 
-def draw_scene(view: View, seed: int) -> tuple[Picture, Picture]:
-    """The empty road: by day (H, W, 3) BGR, and under the full lamp (H, W) grey."""
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """The empty road: `day` (H, W, 3) BGR in sunlight; `infrared` (H, W) grey in the same light's infrared.
+
+    `beads` (H, W): cover 0..1 of painted lines, whose glass beads send a lamp's light back. `z` (H, W): metres along
+    the road, inf above the horizon; `x` metres to the right. `ground`: whether there is road or grass.
+    """
+
+    day: Picture
+    infrared: Picture
+    beads: Plane
+    x: Plane
+    z: Plane
+
+
+def draw_scene(view: View, seed: int, *, grass: bool = False) -> Scene:
+    """The empty road of this seed; `grass`: a meadow without a road."""
     rng = np.random.default_rng([seed, 0x0AD])
     x, z = view.ground()
     picture = _sky_and_trees(view, rng)
     land = np.isfinite(z) & (z < 600)
     fine, coarse = _texture(rng, x, z, 160.0), _texture(rng, x, z, 9.0)
-    grass = np.array([52, 104, 88], np.float32) + (15 * fine + 10 * coarse)[..., None] * [0.6, 1.0, 0.8]
+    meadow = np.array([52, 104, 88], np.float32) + (15 * fine + 10 * coarse)[..., None] * [0.6, 1.0, 0.8]
     asphalt = np.array([112, 110, 108], np.float32) + (7 * fine + 4 * coarse)[..., None]
     wear = sum(
         np.exp(-(((x - lane - side) / 0.32) ** 2))
@@ -78,25 +100,23 @@ def draw_scene(view: View, seed: int) -> tuple[Picture, Picture]:
     gravel = np.array([118, 132, 140], np.float32) + (16 * fine)[..., None]
     road = (x > FAR_EDGE_X_M - 0.5) & (x < EDGE_X_M + 0.45)
     shoulder = (x > FAR_EDGE_X_M - 1.3) & (x < EDGE_X_M + 1.1)
-    ground = np.where(road[..., None], asphalt, np.where(shoulder[..., None], gravel, grass))
+    ground = np.where(road[..., None], asphalt, np.where(shoulder[..., None], gravel, meadow))
+    if grass:
+        ground = meadow
     haze = np.clip(np.where(land, z, 0.0) / 600.0, 0.0, 0.6)[..., None]
     ground = ground * (1 - haze) + np.array([190, 182, 170]) * haze
     picture = np.where(land[..., None], ground, picture).astype(np.float32)
-    for centre, colour in (
-        (EDGE_X_M, (226.0, 228.0, 228.0)),
-        (FAR_EDGE_X_M, (226.0, 228.0, 228.0)),
-        (CENTRE_X_M - 0.11, (60.0, 178.0, 214.0)),
-        (CENTRE_X_M + 0.11, (60.0, 178.0, 214.0)),
-    ):
-        _lay(picture, _stripe(x, z, centre, 0.055) * land * 0.85, colour)
-    day = cv2.GaussianBlur(np.clip(picture, 0, 255), (0, 0), 0.7)
-    return np.asarray(np.round(day), dtype=np.uint8), _night(day.astype(np.float32), z)
+    beads = np.zeros(x.shape, np.float32)
+    for centre, colour in () if grass else LINES:
+        cover = _stripe(x, z, centre, 0.055) * land * 0.85
+        beads = np.maximum(beads, cover)
+        _lay(picture, cover, colour)
+    day = np.asarray(cv2.GaussianBlur(np.clip(picture, 0, 255), (0, 0), 0.7), np.float32)
+    return Scene(np.asarray(np.round(day), np.uint8), infrared(day), np.asarray(beads, np.float32), x, z)
 
 
-def _night(day: Plane, z: Plane) -> Picture:
-    """The same road under the lamp alone: grey, foliage bright in infrared, dark with distance."""
+def infrared(day: Plane) -> Picture:
+    """What a drawing in colour (H, W, 3) is in near infrared: grey, foliage bright."""
     blue, green, red = day[..., 0], day[..., 1], day[..., 2]
-    albedo = 0.25 * blue + 0.45 * green + 0.3 * red + 0.8 * np.clip(green - red, 0, 60)
-    reach = np.where(np.isfinite(z), np.maximum(z, 2.0), 400.0)
-    lit = albedo * 0.52 * (REFERENCE_M / reach) ** FALLOFF
-    return np.asarray(np.clip(np.where(np.isfinite(z), lit, albedo * 0.01), 0, 255), dtype=np.uint8)
+    grey = 0.25 * blue + 0.45 * green + 0.3 * red + 0.8 * np.clip(green - red, 0, 60)
+    return np.asarray(np.clip(grey, 0, 255), dtype=np.uint8)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.sim.optics import View
-from drivers.sim.render import outline, plate_corners
+from drivers.sim.places import before, outline, plate_corners, post
 from drivers.sim.traffic import Vehicle
 
 MIN_VISIBLE_PX: Final = 40.0  # a plate counts as visible from this width in pixels upwards
@@ -36,6 +36,8 @@ class Sight:
     corners: list[list[float]]
     near_lane: bool
     best_frame: int
+    parked: bool = False  # it stands, and the camera drove past
+    hidden_frames: int = 0  # in the picture and wide enough, but behind a vehicle or the post
     complete: bool = False
 
     def encode(self) -> str:
@@ -50,19 +52,27 @@ def _inside(corners: Quad, view: View) -> bool:
 
 def visible_plates(view: View, vehicles: list[Vehicle], at_s: float) -> list[tuple[Vehicle, Quad]]:
     """The plates wholly in the picture, wide enough and not hidden; `vehicles` come farthest first."""
+    return [(vehicle, corners) for vehicle, corners, covered in framed(view, vehicles, at_s) if not covered]
+
+
+def framed(view: View, vehicles: list[Vehicle], at_s: float) -> list[tuple[Vehicle, Quad, bool]]:
+    """The plates wholly in the picture and wide enough, and whether each is hidden."""
     found = []
     for index, vehicle in enumerate(vehicles):
-        corners = plate_corners(view, vehicle, at_s)
-        if np.linalg.norm(corners[1] - corners[0]) < MIN_VISIBLE_PX or not _inside(corners, view):
+        if vehicle.plateless or not before(view, vehicle, at_s):
             continue
-        if not hidden(view, corners, vehicles[index + 1 :], at_s):
-            found.append((vehicle, corners))
+        corners = plate_corners(view, vehicle, at_s)
+        if np.linalg.norm(corners[1] - corners[0]) >= MIN_VISIBLE_PX and _inside(corners, view):
+            found.append((vehicle, corners, hidden(view, corners, vehicles[index + 1 :], at_s)))
     return found
 
 
 def hidden(view: View, corners: Quad, nearer: list[Vehicle], at_s: float) -> bool:
-    """Whether any corner of a plate, or its middle, lies behind a vehicle that is nearer."""
-    hulls = [outline(view, other, at_s).astype(np.float32) for other in nearer]
+    """Whether any corner of a plate, or its middle, lies behind a vehicle that is nearer, or behind the post."""
+    hulls = [outline(view, other, at_s).astype(np.float32) for other in nearer if before(view, other, at_s)]
+    standing = post(view)
+    if standing is not None:
+        hulls.append(standing.astype(np.float32))
     points = [(float(x), float(y)) for x, y in (*corners, corners.mean(axis=0))]
     return any(
         cv2.pointPolygonTest(hull, point, measureDist=False) >= 0 for hull in hulls for point in points
@@ -78,9 +88,22 @@ class TruthLedger:
         self._open: dict[int, tuple[Sight, float]] = {}
         self.finished: list[Sight] = []
 
-    def see(self, vehicles: list[Vehicle], at_s: float, captured_us: int, frame: int, *, night: bool) -> None:
-        """Takes one frame into account."""
-        for vehicle, corners in visible_plates(self._view, vehicles, at_s):
+    def see(
+        self,
+        vehicles: list[Vehicle],
+        at_s: float,
+        captured_us: int,
+        frame: int,
+        *,
+        night: bool,
+        view: View | None = None,
+    ) -> None:
+        """Takes one frame into account; `view` as the pole's swing has turned it."""
+        for vehicle, corners, covered in framed(view or self._view, vehicles, at_s):
+            if covered:
+                if vehicle.number in self._open:
+                    self._open[vehicle.number][0].hidden_frames += 1
+                continue
             width = float(np.linalg.norm(corners[1] - corners[0]))
             sight = self._sight(vehicle, captured_us, night=night)
             sight.last_seen_us = captured_us
@@ -109,6 +132,7 @@ class TruthLedger:
             corners=[],
             near_lane=vehicle.near_lane,
             best_frame=0,
+            parked=not vehicle.drives,
         )
 
     def _write(self, number: int) -> None:

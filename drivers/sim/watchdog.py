@@ -10,6 +10,7 @@ from typing import Final
 from drivers.errors import WatchdogUnavailable
 from drivers.options import Options
 from drivers.sim.faults import FaultScript
+from drivers.types import WatchdogInfo
 
 FAULTS: Final = {"x": "takes no feed"}
 
@@ -41,6 +42,10 @@ class SimWatchdog:
             raise WatchdogUnavailable("the simulated watchdog takes no feed")
         self.feeds += 1
         self._fed_s = self._monotonic_s()
+
+    def info(self) -> WatchdogInfo:
+        """A device that can be stopped."""
+        return WatchdogInfo("simulated", self._timeout_s, nowayout=False, bit=False)
 
     def close(self) -> None:
         """Stops watching."""

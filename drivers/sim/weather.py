@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from drivers.sim.tables import Bounds, Share
 
 Picture = NDArray[np.uint8]
 
@@ -26,24 +28,31 @@ BLOOM_SHRINK: Final = 4  # light spreads smoothly: a quarter of the pixels will 
 class Weather:
     """Nothing of it by default: the clear road with a well-kept camera."""
 
-    rain: float = 0.0  # 0..1: streaks, a veil of light, spray behind vehicles that drive away
-    defocus_px: float = 0.0  # standard deviation of the blur
-    bloom: float = 0.0  # share of an overdriven pixel's light that spreads around it
-    dirt: float = 0.0  # mean share of a plate's contrast that its dirt takes; each vehicle has its own
+    rain: Share = 0.0  # streaks, a veil of light, spray behind vehicles that drive away
+    defocus_px: Annotated[float, Bounds(0.0, 10.0)] = 0.0  # standard deviation of the blur
+    bloom: Annotated[float, Bounds(0.0, 0.5)] = (
+        0.0  # share of an overdriven pixel's light that spreads around it
+    )
+    dirt: Share = 0.0  # mean share of a plate's contrast that its dirt takes; each vehicle has its own
+    visibility_m: Annotated[float, Bounds(20.0, 50_000.0)] = (
+        50_000.0  # less is mist (below 5 km) and fog (1 km)
+    )
+    glare: Share = 0.0  # how much of the light that falls on its lens the camera spreads over the picture
 
-    def lay(self, frame: Picture, exposure_us: int, rng: np.random.Generator) -> None:
-        """Onto a frame (H, W) or (H, W, 3), in place, before the sensor's noise."""
+    def lay(self, frame: Picture, exposure_us: int, rng: np.random.Generator, *, bright: float = 1.0) -> None:
+        """Onto a frame (H, W) or (H, W, 3), in place, before the sensor's noise; `bright` scales the drops' light."""
         if self.rain > 0:
-            self._rain(frame, exposure_us, rng)
+            self._rain(frame, exposure_us, rng, bright)
         if self.bloom > 0:
             self._bloom(frame)
         if self.defocus_px > 0:
             frame[:] = cv2.GaussianBlur(frame, (0, 0), self.defocus_px)
 
-    def _rain(self, frame: Picture, exposure_us: int, rng: np.random.Generator) -> None:
+    def _rain(self, frame: Picture, exposure_us: int, rng: np.random.Generator, bright: float) -> None:
         height, width = frame.shape[:2]
-        veiled = cv2.convertScaleAbs(frame, alpha=1.0 - 0.3 * self.rain, beta=VEIL * self.rain)
+        veiled = cv2.convertScaleAbs(frame, alpha=1.0 - 0.3 * self.rain, beta=VEIL * self.rain * bright)
         streaks = _streaks(height, width, self.rain, exposure_us, rng)
+        streaks = np.asarray(cv2.convertScaleAbs(streaks, alpha=bright), np.uint8)
         layer = streaks if frame.ndim == 2 else cv2.merge([streaks, streaks, streaks])
         cv2.add(veiled, layer, dst=frame)
 

@@ -3,26 +3,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from drivers.sim.art import Picture, Quad
-from drivers.sim.optics import DAY_REFERENCE, NIGHT_REFERENCE, Light, View
-from drivers.sim.render import Renderer, plate_corners
+from drivers.sim.light import Light, auto_exposure
+from drivers.sim.lines import DEFAULT_WORLD, FilterLine, LampLine, PhotoLine, Wires, lamp_line
+from drivers.sim.optics import View
+from drivers.sim.places import before, plate_corners
+from drivers.sim.render import Renderer
+from drivers.sim.scenario import Road, plain
 from drivers.sim.traffic import Scenario, Traffic, Vehicle
 from drivers.sim.truth import TruthLedger, hidden, visible_plates
 from drivers.sim.weather import CLEAR, Weather
 from drivers.types import Exposure
 
-DEFAULT_WORLD: Final = "road"
+__all__ = ["DEFAULT_WORLD", "FilterLine", "LampLine", "PhotoLine", "SeenPlate", "SimWorld", "lamp_line"]
 
-
-@dataclass(slots=True)
-class LampLine:
-    """The wire from an illuminator to the world; None: no illuminator, the lamp switches itself at night."""
-
-    power: float | None = None
+TURNED_DEG: Final = 50.0  # by which a camera that was turned away looks to the left
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,61 +34,101 @@ class SeenPlate:
     hidden: bool  # behind a nearer vehicle
 
 
-_LINES: Final[dict[str, LampLine]] = {}
-
-
-def lamp_line(name: str) -> LampLine:
-    """The wire of the world of this name in this process."""
-    return _LINES.setdefault(name, LampLine())
-
-
 class SimWorld:
-    """A seeded world; everything in a frame follows from the seed, the time and the commands given."""
+    """A seeded world; everything in a frame follows from the seed, the time and the commands given.
+
+    `road`: a whole scenario, or only its traffic. `weather` and `view` stand in for the road's own.
+    """
 
     def __init__(
         self,
         seed: int = 1,
-        scenario: Scenario | None = None,
+        road: Road | Scenario | None = None,
         *,
         view: View | None = None,
         truth_path: Path | None = None,
         lamp: LampLine | None = None,
-        weather: Weather = CLEAR,
+        weather: Weather | None = None,
+        wires: Wires | None = None,
     ) -> None:
         self.seed = seed
-        self.scenario = scenario or Scenario()
-        self.view = view or View(1280, 720)
-        self.lamp = lamp or LampLine()
+        self.road = road if isinstance(road, Road) else plain(road, weather or CLEAR)
+        if weather is not None:
+            self.road = replace(self.road, weather=weather)
+        self.view = view or self.road.view
+        self.wires = wires or Wires(lamp=lamp or LampLine())
         self.exposure: Exposure | None = None  # None: the camera exposes by itself
         self.truth = TruthLedger(self.view, truth_path)
-        self._traffic = Traffic(seed, self.scenario)
-        self._renderer = Renderer(self.view, seed, weather)
+        self._traffic = Traffic(seed, self.road.traffic)
+        self._renderer = Renderer(self.view, seed, self.road)
+        self._turned: Renderer | None = None
+
+    @property
+    def lamp(self) -> LampLine:
+        """The wire that the illuminator drives."""
+        return self.wires.lamp
 
     def light(self, at_s: float) -> Light:
         """The light at a world time, under the last commands."""
-        night = self._traffic.is_night(at_s)
-        exposure = self.exposure or (NIGHT_REFERENCE if night else DAY_REFERENCE)
-        power = self.lamp.power if self.lamp.power is not None else float(night)
-        return Light(night, power, exposure)
+        sky, filter_in = self.road.light, self.wires.filter.filter_in
+        night = sky.is_night(at_s)
+        exposure = self.exposure or auto_exposure(sky.lux(at_s), self.road.camera.max_exposure_us)
+        share = self._flash().lit_share(at_s - exposure.exposure_us / 2e6, exposure.exposure_us)
+        power = self.lamp.power if self.lamp.power is not None else self.road.lamp.level * night
+        out = night if filter_in is None else not filter_in
+        return Light(
+            night=night,
+            lamp=power * share,
+            exposure=exposure,
+            lux=sky.lux(at_s),
+            facing=sky.facing(at_s),
+            sun_lux=sky.sky_lux(at_s),
+            filter_in=not out,
+            smear_us=exposure.exposure_us * (share if out and night else 1.0),
+        )
+
+    def _flash(self) -> LampLine:
+        """How the lamp flashes: as its driver says, else as the road's lamp does."""
+        lamp = self.road.lamp
+        if self.lamp.pulse_us is not None or lamp.pulse_us <= 0.0:
+            return self.lamp
+        return LampLine(None, lamp.pulse_us, lamp.delay_us, lamp.pulse_hz or None)
 
     def frame(self, at_s: float, index: int, captured_us: int) -> tuple[Picture, Light]:
         """The picture (H, W, 3) BGR at a world time; the truth takes note of what is visible in it."""
         light = self.light(at_s)
+        self.wires.photo.lux = self.road.light.lux(at_s)
         vehicles = self._traffic.present(at_s)
         pixels = self._renderer.draw(vehicles, self._traffic.coming(at_s), light, at_s, index)
-        self.truth.see(vehicles, at_s, captured_us, index, night=light.night)
+        self.truth.see(vehicles, at_s, captured_us, index, night=light.night, view=self.shown(at_s))
         return pixels, light
+
+    def aside(self, at_s: float, index: int) -> Picture:
+        """What the camera sees when somebody has turned it away from the road."""
+        if self._turned is None:
+            mount = replace(self.view.mount, yaw_left_deg=self.view.mount.yaw_left_deg + TURNED_DEG)
+            self._turned = Renderer(replace(self.view, mount=mount), self.seed, self.road)
+        return self._turned.draw([], [], self.light(at_s), at_s, index)
 
     def plates(self, at_s: float) -> list[SeenPlate]:
         """The plates in or near the picture at a world time, farthest first; what no frame need show too."""
-        vehicles = self._traffic.present(at_s)
-        visible = {vehicle.number for vehicle, _ in visible_plates(self.view, vehicles, at_s)}
+        view, vehicles = self.shown(at_s), self._traffic.present(at_s)
+        visible = {vehicle.number for vehicle, _ in visible_plates(view, vehicles, at_s)}
         return [
-            SeenPlate(vehicle, corners, vehicle.number in visible, hidden(self.view, corners, nearer, at_s))
+            SeenPlate(
+                vehicle,
+                corners,
+                vehicle.number in visible,
+                hidden(view, corners, vehicles[index + 1 :], at_s),
+            )
             for index, vehicle in enumerate(vehicles)
-            for corners in [plate_corners(self.view, vehicle, at_s)]
-            for nearer in [vehicles[index + 1 :]]
+            if not vehicle.plateless and before(view, vehicle, at_s)
+            for corners in [plate_corners(view, vehicle, at_s)]
         ]
+
+    def shown(self, at_s: float) -> View:
+        """The camera as the pole's swing has turned it at this moment."""
+        return replace(self.view, shift=self._renderer.sway.at(at_s))
 
     def close(self) -> None:
         """Writes the rest of the truth."""

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from inference.detector import iou
 from inference.evaluate import CLEAR_WIDTH_PX, MIN_WIDTH_AT_INPUT_PX
+from inference.labels import mended
 from inference.plates import align, distance
 from inference.report.records import Case, Seen, Shot
 from inference.scoring import ECE_BINS, Predicted, by_threshold, calibration_table, match
@@ -108,6 +109,14 @@ def read_pairs(found: Iterable[Case]) -> tuple[Floats, NDArray[np.bool_]]:
         np.array([case.read.confidence for case in read if case.read], dtype=np.float64),
         np.array([case.right() for case in read], dtype=np.bool_),
     )
+
+
+def with_labels_mended(found: Iterable[Case], errors: Mapping[tuple[str, str], str]) -> list[Case]:
+    """The same cases with the known label errors ((image, label) -> what the picture shows) mended."""
+    return [
+        replace(case, truth=replace(case.truth, text=mended(case.image, case.truth.text, errors)))
+        for case in found
+    ]
 
 
 def calibration(confidences: Floats, right: NDArray[np.bool_], bins: int = ECE_BINS) -> Calibration:

@@ -107,8 +107,8 @@ TIME: Final = """
 ![timing](timing.png)
 
 {frames} frames of the simulated roadside in which one plate is read, one x86 thread, the best of five runs of each:
-{cpu:.1f} ms of processor time in the median (95 %: {cpu95:.1f}), {wall:.1f} ms by the clock. A second look comes only
-where the first text is in doubt. Memory: {rss:.0f} MB, the report's own included. Peer: {peer}.
+{cpu:.1f} ms of processor time in the median (95 %: {cpu95:.1f}), {wall:.1f} ms by the clock. Every plate is read in
+three crops. Memory: {rss:.0f} MB, the report's own included. Peer: {peer}.
 """
 
 FAILURES: Final = """

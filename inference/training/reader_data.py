@@ -28,6 +28,8 @@ BR_WEIGHT = 3.0  # 32 plates
 MAX_CHARACTERS = 11
 _ROW_JITTER = 0.6  # of a row within its plate, against the jitter of plates
 _RESEATED = 0.5  # of the real plates with known cells get a new serial
+_CUT = 0.1  # of the draws lose a part of the plate's left or right end
+_SLANTED = 0.12  # ... have the upper edge moved along the lower one
 _TWO_ROW_ASPECT = 2.6  # below it a plate outside North America may have two rows
 
 
@@ -116,6 +118,11 @@ def jitter(rng: np.random.Generator, quad: Quad, amount: float) -> Quad:
     top, bottom = rng.normal(0.01, 0.045, 2) * amount
     moved = quad + np.array([-left * across - top * down, right * across - top * down, right * across + bottom * down,
                              -left * across + bottom * down])  # fmt: skip
+    if rng.random() < _CUT * amount:
+        ends, inwards = (((0, 3), 1.0), ((1, 2), -1.0))[int(rng.random() < 0.4)]
+        moved[list(ends)] += across * np.float32(inwards * rng.uniform(0.02, 0.09))
+    if rng.random() < _SLANTED * amount:
+        moved[:2] += across * np.float32(rng.normal(0, 0.05))
     noise = rng.normal(0, 0.018, (4, 2)) * amount
     moved = moved + noise[:, :1] * across + noise[:, 1:] * 1.6 * down
     if rng.random() < 0.25 * amount:

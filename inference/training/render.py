@@ -12,7 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .glyphs_dies import DieSet
-from .render_furniture import Plane, bolts, dirt, frame, furnish, logo, panel, relief, side_band, stickers
+from .render_furniture import (
+    Plane,
+    bolts,
+    dirt,
+    frame,
+    furnish,
+    logo,
+    panel,
+    relief,
+    side_band,
+    stickers,
+    watermark,
+)
 from .render_serial import serial_mask
 from .render_text import Serial, us_serial, world_serial
 
@@ -26,7 +38,7 @@ class FlatPlate:
     two_rows: bool
 
 
-_PAINTED = ("india", "pakistan", "two_row", "punjab")
+_PAINTED = ("india", "pakistan", "two_row", "punjab", "titled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +59,27 @@ class Kit:
 _US_CANVAS = (144, 288)
 _SHAPES = {  # height and width of the canvas in px
     "us": _US_CANVAS, "eu": (100, 470), "uk": (100, 470), "br": (122, 380), "mid": (124, 344), "india": (100, 460),
-    "pakistan": (140, 300), "two_row": (170, 260), "punjab": (160, 262),
+    "pakistan": (140, 300), "two_row": (170, 260), "punjab": (160, 262), "titled": (165, 262), "gulf": (112, 420),
 }  # fmt: skip
-_REGIONS = ("us", "eu", "uk", "br", "mid", "india", "pakistan", "two_row", "punjab")
-_ODDS = (0.46, 0.14, 0.08, 0.06, 0.06, 0.03, 0.03, 0.1, 0.04)
+_REGIONS = ("us", "eu", "uk", "br", "mid", "india", "pakistan", "two_row", "punjab", "titled", "gulf")
+_ODDS = (0.4, 0.13, 0.07, 0.05, 0.05, 0.03, 0.03, 0.11, 0.06, 0.03, 0.04)
+_TITLES = (
+    "MEDIA", "PRESS", "POLICE", "ADVOCATE", "GOVT", "PUNJAB", "DOCTOR", "SINDH", "LAHORE", "HONDA", "TOYOTA", "ARMY",
+)  # fmt: skip
+_EMBLEM_ROOM = 0.835  # of a US plate's width; a serial with less has an emblem beside it
+
+
+_USUAL_BAND = ((0.1, 0.3), (0.75, 0.92), (0.03, 0.1), (0.9, 0.97))
+_BANDS = {  # from where to where the serial's top, bottom, left and right may lie, in parts of the plate
+    "eu": ((0.1, 0.18), (0.82, 0.9), (0.1, 0.16), (0.88, 0.97)),
+    "uk": ((0.1, 0.2), (0.78, 0.92), (0.03, 0.08), (0.92, 0.97)),
+    "india": ((0.1, 0.2), (0.78, 0.92), (0.03, 0.08), (0.92, 0.97)),
+    "br": ((0.26, 0.36), (0.86, 0.96), (0.03, 0.07), (0.93, 0.97)),
+    "titled": ((0.03, 0.1), (0.68, 0.77), (0.2, 0.34), (0.9, 0.97)),
+    "punjab": ((0.1, 0.2), (0.82, 0.94), (0.24, 0.34), (0.9, 0.97)),
+    "pakistan": ((0.2, 0.32), (0.66, 0.78), (0.05, 0.2), (0.9, 0.96)),
+    "two_row": ((0.05, 0.14), (0.84, 0.95), (0.03, 0.2), (0.9, 0.97)),
+}
 
 
 def _place(canvas: NDArray[np.uint8], mask: NDArray[np.uint8], x: int, y: int) -> None:
@@ -88,38 +117,14 @@ def _layout(rng: np.random.Generator, region: str) -> tuple[float, float, float,
         left, right = rng.uniform(0.03, 0.08), rng.uniform(0.92, 0.97)
         if rng.random() < 0.24:  # an emblem at one side
             left, right = (
-                (rng.uniform(0.2, 0.34), 0.96) if rng.random() < 0.75 else (0.04, rng.uniform(0.7, 0.82))
+                (rng.uniform(0.2, 0.34), 0.96) if rng.random() < 0.65 else (0.04, rng.uniform(0.7, 0.86))
             )
         return top, top + rng.uniform(0.4, 0.56), left, right
-    if region == "eu":
-        return rng.uniform(0.1, 0.18), rng.uniform(0.82, 0.9), rng.uniform(0.1, 0.16), rng.uniform(0.88, 0.97)
-    if region in ("uk", "india"):
-        return (
-            rng.uniform(0.1, 0.2),
-            rng.uniform(0.78, 0.92),
-            rng.uniform(0.03, 0.08),
-            rng.uniform(0.92, 0.97),
-        )
-    if region == "br":
-        return (
-            rng.uniform(0.26, 0.36),
-            rng.uniform(0.86, 0.96),
-            rng.uniform(0.03, 0.07),
-            rng.uniform(0.93, 0.97),
-        )
-    if region == "punjab":
-        return rng.uniform(0.1, 0.2), rng.uniform(0.82, 0.94), rng.uniform(0.24, 0.34), rng.uniform(0.9, 0.97)
-    if region == "pakistan":
-        return rng.uniform(0.2, 0.32), rng.uniform(0.66, 0.78), rng.uniform(0.05, 0.2), rng.uniform(0.9, 0.96)
-    if region == "two_row":
-        return (
-            rng.uniform(0.05, 0.14),
-            rng.uniform(0.84, 0.95),
-            rng.uniform(0.03, 0.2) if rng.random() < 0.85 else rng.uniform(0.2, 0.3),
-            rng.uniform(0.9, 0.97),
-        )
-    top = rng.uniform(0.1, 0.3)
-    return top, rng.uniform(0.75, 0.92), rng.uniform(0.03, 0.1), rng.uniform(0.9, 0.97)
+    ranges = _BANDS.get(region, _USUAL_BAND)
+    if region == "two_row" and rng.random() < 0.15:
+        ranges = (*ranges[:2], (0.2, 0.3), ranges[3])
+    top, bottom, left, right = (float(rng.uniform(*ends)) for ends in ranges)
+    return top, bottom, left, right
 
 
 def _strike_serial(
@@ -132,14 +137,14 @@ def _strike_serial(
 ) -> None:
     height, width = canvas.shape
     top, bottom, left, right = _layout(rng, region)
-    if region == "us" and right - left < 0.8:
+    if region == "us" and right - left < _EMBLEM_ROOM:
         logo(rng, plane, *((0.04, left) if left > 0.1 else (right, 0.96)))
-    if region == "punjab":
+    if region == "punjab" or (region == "titled" and rng.random() < 0.7):
         panel(rng, plane, left - 0.02)
     rows = len(serial.rows)
     each = (bottom - top) / rows
     room = int((right - left) * width)
-    flush = region in ("two_row", "punjab") and rng.random() < 0.35  # rows start below each other
+    flush = region in ("two_row", "punjab", "titled") and rng.random() < 0.35  # rows start below each other
     for i, row in enumerate(serial.rows):
         tall = int(each * height * (1.0 if rows == 1 else rng.uniform(0.8, 0.92)))
         mask = serial_mask(rng, dies, row, tall, room)
@@ -150,6 +155,11 @@ def _strike_serial(
             + slack * (share + rng.normal(0, 0.06) if flush or rng.random() < 0.85 else rng.random())
         )
         _place(canvas, mask, max(0, min(x, width - mask.shape[1])), int((top + i * each) * height))
+    if region == "titled":
+        title = tuple(_TITLES[int(rng.integers(len(_TITLES)))])
+        mask = serial_mask(rng, dies, title, int(height * rng.uniform(0.1, 0.16)), int(room * 0.8))
+        x = int(left * width + (room - mask.shape[1]) * rng.uniform(0.2, 0.8))
+        _place(canvas, mask, x, int(height * rng.uniform(0.79, 0.83)))
 
 
 def draw_plate(rng: np.random.Generator, kit: Kit, region: str | None = None) -> FlatPlate:
@@ -166,6 +176,8 @@ def draw_plate(rng: np.random.Generator, kit: Kit, region: str | None = None) ->
     plane = _background(rng, kit, region, shape, level)
     side_band(rng, plane, region)
     if region == "us":
+        if rng.random() < 0.08:
+            watermark(rng, plane)
         stickers(rng, plane, dies, ((0.12, 0.12), (0.88, 0.12), (0.1, 0.9), (0.9, 0.9)))
     struck, printed = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     _strike_serial(rng, dies, serial, struck, region, plane)

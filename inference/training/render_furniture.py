@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .glyphs_dies import DieSet
 from .render_serial import serial_mask
-from .render_signs import wheelchair
+from .render_signs import stripes, wheelchair
 
 Plane = NDArray[np.float32]
 """A grey picture, 0..1, or a coverage mask of the same shape."""
@@ -168,6 +168,9 @@ def logo(rng: np.random.Generator, plane: Plane, left: float, right: float) -> N
         size = (x1 - x0) * rng.uniform(0.7, 1.0)
         wheelchair(plane, x0, height * rng.uniform(0.3, 0.4), size, float(rng.uniform(0, 1)))
         return
+    if rng.random() < 0.2:
+        stripes(rng, plane, x0, x1)
+        return
     for _ in range(int(rng.integers(1, 5))):
         tone = float(rng.uniform(0, 1))
         centre = (int(rng.uniform(x0 + 4, x1 - 4)), int(height * rng.uniform(0.35, 0.7)))
@@ -223,6 +226,14 @@ def panel(rng: np.random.Generator, plane: Plane, right: float) -> None:
     cv2.putText(plane, name, (2, int(height * 0.9)), 2, x / 20 / len(name), ink, 1, cv2.LINE_AA)
 
 
+def watermark(rng: np.random.Generator, plane: Plane) -> None:
+    """A sign behind the serial, paler than what stands beside one."""
+    left = rng.uniform(0.1, 0.6)
+    marked = plane.copy()
+    logo(rng, marked, left, left + rng.uniform(0.15, 0.35))
+    plane += (marked - plane) * np.float32(rng.uniform(0.15, 0.5))
+
+
 def furnish(rng: np.random.Generator, ink: NDArray[np.uint8], region: str) -> None:
     """The print that belongs to the region: state names, slogans, cities."""
     if region == "us":
@@ -240,7 +251,12 @@ def furnish(rng: np.random.Generator, ink: NDArray[np.uint8], region: str) -> No
 def side_band(rng: np.random.Generator, plane: Plane, region: str) -> None:
     """The band of the European Union, or what resembles it."""
     height, width = plane.shape
-    if region == "eu" or (region in ("uk", "india", "two_row", "pakistan", "mid") and rng.random() < 0.3):
+    if region == "two_row" and rng.random() < 0.1:  # beside the lower row only
+        plane[height // 2 :, : int(width * rng.uniform(0.08, 0.12))] = float(rng.uniform(0.08, 0.4))
+        return
+    if region == "eu" or (
+        region in ("uk", "india", "two_row", "pakistan", "mid", "gulf") and rng.random() < 0.3
+    ):
         if rng.random() < 0.9:
             band = int(width * rng.uniform(0.06, 0.1))
             tone = float(rng.uniform(0.08, 0.5))

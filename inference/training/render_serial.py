@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .glyphs_dies import DieSet
-from .render_signs import wheelchair
+from .render_signs import numeral, script, seal, wheelchair
 
 
 def _emblem(rng: np.random.Generator, height: int) -> NDArray[np.uint8]:
@@ -20,6 +20,8 @@ def _emblem(rng: np.random.Generator, height: int) -> NDArray[np.uint8]:
         symbol = np.zeros((height, size), np.uint8)
         wheelchair(symbol, 0, (height - size) / 2, size, 255)
         return symbol
+    if rng.random() < 0.3:
+        return seal(rng, height)
     size = max(6, int(height * rng.uniform(0.25, 0.75)))
     mask = np.zeros((height, size), np.uint8)
     centre = np.array([size / 2, height * rng.uniform(0.4, 0.65)])
@@ -42,8 +44,9 @@ def _sign(rng: np.random.Generator, sign: str, height: int) -> NDArray[np.uint8]
         return np.zeros(
             (height, int(height * (0.28 if sign == " " else 0.12) * rng.uniform(0.7, 1.5)) + 1), np.uint8
         )
-    if sign == "*":
-        return _emblem(rng, height)
+    drawn = {"*": _emblem, "=": script, "&": numeral}.get(sign)
+    if drawn is not None:
+        return drawn(rng, height)
     mask = np.zeros((height, unit * 3), np.uint8)
     if sign == "-":
         half = int(unit * rng.uniform(0.5, 1.4))
@@ -53,6 +56,10 @@ def _sign(rng: np.random.Generator, sign: str, height: int) -> NDArray[np.uint8]
             (unit * 3 // 2 + half, height // 2 + unit // 2),
             255,
             -1,
+        )
+    elif sign == ".":
+        cv2.circle(
+            mask, (unit * 3 // 2, int(height * rng.uniform(0.4, 0.75))), unit * 3 // 4, 255, -1, cv2.LINE_AA
         )
     elif sign == "<":
         mask = np.zeros((height, height // 2), np.uint8)
@@ -77,22 +84,56 @@ def _glyph(dies: DieSet, token: str, height: int, squeeze: float) -> NDArray[np.
 
 
 def _stack(rng: np.random.Generator, dies: DieSet, token: str, height: int) -> NDArray[np.uint8]:
+    """Small characters over one another: filling the height, with air between them, or going down like stairs."""
     each = int(height * 0.94 / len(token))
-    tall = max(6, int(each * rng.uniform(0.8, 0.94)))
+    filling = rng.random() < 0.4
+    tall = max(6, int(each * (rng.uniform(0.8, 0.94) if filling else rng.uniform(0.55, 0.8))))
     parts = [_glyph(dies, c, tall, rng.uniform(0.9, 1.3)) for c in token]
-    mask = np.zeros((height, max(p.shape[1] for p in parts)), np.uint8)
+    widest = max(p.shape[1] for p in parts)
+    stair = int(widest * rng.uniform(0.3, 0.95)) if rng.random() < 0.25 else 0
+    mask = np.zeros((height, widest + stair * (len(parts) - 1)), np.uint8)
+    inset = (each - tall) // 2 if filling or rng.random() < 0.5 else int(rng.integers(each - tall + 1))
     for i, part in enumerate(parts):
-        x = (mask.shape[1] - part.shape[1]) // 2
-        mask[i * each + (each - tall) // 2 :][:tall, x : x + part.shape[1]] = part
+        x = stair * i + (widest - part.shape[1]) // 2
+        mask[i * each + inset :][:tall, x : x + part.shape[1]] = part
     return mask
 
 
+def _line(rng: np.random.Generator, dies: DieSet, token: str, tall: int) -> NDArray[np.uint8]:
+    parts = [np.pad(_glyph(dies, c, tall, rng.uniform(0.9, 1.3)), ((0, 0), (0, 2))) for c in token]
+    return np.asarray(np.hstack(parts), np.uint8)
+
+
 def _small(rng: np.random.Generator, dies: DieSet, token: str, height: int) -> NDArray[np.uint8]:
-    """Small characters in line, at the top or the middle of the row."""
-    tall = max(6, int(height * rng.uniform(0.4, 0.65)))
-    line = np.hstack([np.pad(_glyph(dies, c, tall, rng.uniform(0.9, 1.3)), ((0, 0), (0, 2))) for c in token])
-    top = int((height - tall) * rng.uniform(0, 0.7))
+    """Small characters in line, at the top, the middle or near the foot of the row."""
+    tall = max(6, int(height * rng.uniform(0.28, 0.65)))
+    line = _line(rng, dies, token, tall)
+    top = int((height - tall) * rng.uniform(0, 0.8))
     return np.pad(line, ((top, height - tall - top), (0, 0)))
+
+
+def _reversed(rng: np.random.Generator, dies: DieSet, token: str, height: int) -> NDArray[np.uint8]:
+    """Characters left open in a filled label: a code beside the serial."""
+    tall = max(8, int(height * rng.uniform(0.6, 1.0)))
+    figures = _line(rng, dies, token, max(6, int(tall * rng.uniform(0.6, 0.85))))
+    label = np.full((tall, figures.shape[1] + int(tall * rng.uniform(0.15, 0.6))), 255, np.uint8)
+    x, y = (label.shape[1] - figures.shape[1]) // 2, (tall - figures.shape[0]) // 2
+    label[y : y + figures.shape[0], x : x + figures.shape[1]] -= figures
+    top = int((height - tall) * rng.uniform(0, 1))
+    return np.pad(label, ((top, height - tall - top), (0, 0)))
+
+
+def _below_script(rng: np.random.Generator, dies: DieSet, token: str, height: int) -> NDArray[np.uint8]:
+    """A small character with another script's above it."""
+    tall = max(6, int(height * rng.uniform(0.38, 0.5)))
+    letter = _line(rng, dies, token, tall)
+    above = cv2.resize(
+        script(rng, height), (letter.shape[1], height - tall - 1), interpolation=cv2.INTER_AREA
+    )
+    return np.vstack([above, np.zeros((1, letter.shape[1]), np.uint8), letter])
+
+
+_SPECIAL = {"~": _small, "!": _reversed, "%": _below_script}
 
 
 def serial_mask(
@@ -103,8 +144,8 @@ def serial_mask(
     squeeze = rng.uniform(0.9, 1.1)
     parts: list[NDArray[np.uint8]] = []
     for token in row:
-        if token[0] == "~":
-            parts.append(_small(rng, dies, token[1:], height))
+        if len(token) > 1 and token[0] in _SPECIAL:
+            parts.append(_SPECIAL[token[0]](rng, dies, token[1:], height))
         elif len(token) > 1:
             parts.append(_stack(rng, dies, token, height))
         elif token in dies.masks:

@@ -2,8 +2,9 @@
 """Serials to strike: the formats of the states and of other countries, and vanity texts.
 
 A serial is a list of rows; a row is a list of tokens. Letters and digits are read; everything else is drawn and
-not read: `-`, `.`, `*` (emblem), `<` (heart), ` ` (gap), `_` (half gap). A token of two or three characters is a
-stack of small letters, read from the top; one that starts with `~` is small and stands in line (a year).
+not read: `-`, `.`, `*` (emblem), `<` (heart), ` ` (gap), `_` (half gap), `=` (writing of another script), `&` (its
+numerals). A token of two or three characters is a stack of small letters, read from the top; one that starts with `~`
+is small and stands in line (a year), with `!` light in a dark label (a code), with `%` below a sign of another script.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _DIGITS = "0123456789"
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _ALL = _DIGITS + _LETTERS
 
-# 9 is a digit, A a letter, X either, ~ two small digits; other signs are drawn as they are.
+# 9 is a digit, A a letter, X either, ~ two small digits, ! a code, % a small letter; other signs are drawn as they are.
 US_FORMATS = (
     "9AAA999", "AAA9999", "AAA-9999", "AAA*9999", "AAA 9999", "AAA-999", "AAA*999", "AAA 999", "999-AAA",
     "999*AAA", "999 AAA", "AA-9999", "AA 99999", "AA-99999", "99999AA", "9999 AA", "A99-AAA", "A99*AAA",
@@ -43,16 +44,22 @@ WORLD_FORMATS = {
         "AAA*9999", "99*9999", "999-99-999",
     ),
     "india": ("AA99AA9999", "AA 99 A 9999", "AA 99 AA 9999", "AA 99_AA_9999", "AA99 A9999", "AA-99-AA-9999"),
+    "gulf": (
+        "!=99999", "!=9999", "! 99999", "!=999999", "A = 99999", "99 = 9999", "99999 =", "999999 =", "= 999999",
+        "= 99999", "999 =", "9999 =", "9999 %", "99999 %", "A 99999 =", "99999*=", "999*&&&", "9999*&&&&",
+    ),
     "pakistan": ("AAA-999", "AAA 999", "AAA 9999", "AA-999", "AAA-99-999", "AA 999"),
 }  # fmt: skip
 TWO_ROW_FORMATS = (
     "AAA/9999", "AAA/999", "AA 99/A 9999", "AA99A/A9999", "AA 99/AA 9999", "AA99/AAA", "AA99A/9999",
     "AA*99/999", "AAA/99A", "A*A/999", "AA/9999", "AAA-99/999", "99-99/999", "AA-99/AA-99", "AA 99/AA9999",
     "A9/AAA", "99/99-99", "AAA-~/9999", "AAA-~/999", "AAA_~/9999", "AAA-~/9999",
+    "99 AA/9999", "99_AA/999", "99 A/9999", "99 AAA/999", "AAA/9999A", "AAA/999A", "=!/99999", "!=/9999", "AAA.~/9999",
 )  # fmt: skip
 PUNJAB_FORMATS = (
     "AAA -~/9999", "AAA -~/9999", "AAA -~/999", "AAA  ~/9999", "AAA   ~/9999", "AA  -~/9999", "AAA-~/9999",
     "AAA -~/9999", "AAA/9999", "AA -~/9999 A", "AAA _~/99", "AAA/999",
+    "AAA .~/9999", "AAA .~/999", "AAA.~/9999", "AAA  .~/9999", "AAA.~/9", "AAA -~/9", "AAA -~/99",
 )  # fmt: skip
 _WORDS = (
     "LOVE", "MOM", "DAD", "GOLF", "RUN", "BOAT", "FISH", "SKI", "JEEP", "VETTE", "HOT", "ROD", "BMW",
@@ -89,6 +96,10 @@ def serial_from(rows: list[list[str]]) -> Serial:
     return Serial(tuple(tuple(row) for row in rows), text)
 
 
+def _letter(rng: np.random.Generator) -> str:
+    return _LETTERS[int(rng.integers(len(_LETTERS)))]
+
+
 def fill(rng: np.random.Generator, pattern: str) -> list[list[str]]:
     """Tokens for a format: 9, A and X become random characters, `/` starts the next row."""
     rows: list[list[str]] = [[]]
@@ -97,6 +108,13 @@ def fill(rng: np.random.Generator, pattern: str) -> list[list[str]]:
             rows.append([])
         elif sign == "~":
             rows[-1].append("~" + "".join(rng.choice(list(_DIGITS), 2)))
+        elif sign == "!":
+            code = (
+                rng.choice(list(_DIGITS), int(rng.integers(1, 3))) if rng.random() < 0.8 else [_letter(rng)]
+            )
+            rows[-1].append("!" + "".join(code))
+        elif sign == "%":
+            rows[-1].append("%" + _letter(rng))
         elif sign in "9AX":
             pool = {"9": _DIGITS, "A": _LETTERS, "X": _ALL}[sign]
             rows[-1].append(pool[int(rng.integers(len(pool)))])
@@ -140,7 +158,7 @@ def _vanity_rows(rng: np.random.Generator) -> list[list[str]]:
 def _with_stack(rng: np.random.Generator, rows: list[list[str]]) -> list[list[str]]:
     pool = _LETTERS if rng.random() < 0.75 else _ALL
     stack, other = ("".join(rng.choice(list(pool), int(rng.choice([2, 2, 2, 3])))) for _ in range(2))
-    row = [t for t in rows[0] if t in _ALL][:5]
+    row = [t for t in rows[0] if t != "*"][:5]
     if rng.random() < 0.12:
         return [[stack, "_", *row, "_", other]]
     return [[stack, "_", *row] if rng.random() < 0.75 else [*row, "_", stack]]
@@ -155,12 +173,13 @@ def us_serial(rng: np.random.Generator) -> Serial:
         length = int(rng.integers(4, 8))
         return serial_from(fill(rng, "X" * length))
     rows = fill(rng, US_FORMATS[int(rng.integers(len(US_FORMATS)))])
-    if kind > 0.84:
+    if kind > 0.8:
         rows = _with_stack(rng, rows)
     return serial_from(rows)
 
 
 def world_serial(rng: np.random.Generator, region: str) -> Serial:
-    """A serial in one of the formats of `region` (a key of WORLD_FORMATS, `two_row` or `punjab`)."""
-    formats = {"two_row": TWO_ROW_FORMATS, "punjab": PUNJAB_FORMATS}.get(region) or WORLD_FORMATS[region]
+    """A serial in one of the formats of `region` (a key of WORLD_FORMATS, `two_row`, `punjab` or `titled`)."""
+    two_rows = {"two_row": TWO_ROW_FORMATS, "punjab": PUNJAB_FORMATS, "titled": PUNJAB_FORMATS}
+    formats = two_rows.get(region) or WORLD_FORMATS[region]
     return serial_from(fill(rng, formats[int(rng.integers(len(formats)))]))

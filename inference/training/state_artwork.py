@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.state import Colour
+from inference.state_names import STATE_NAMES
 
 from .glyphs_dies import DieSet
 from .render_furniture import dirt, relief
@@ -33,18 +34,6 @@ _FONTS = (
     cv2.FONT_HERSHEY_TRIPLEX,
     cv2.FONT_HERSHEY_SCRIPT_COMPLEX,
 )
-NAMES = {
-    "AK": "Alaska", "AL": "Alabama", "AR": "Arkansas", "AZ": "Arizona", "CA": "California", "CO": "Colorado",
-    "CT": "Connecticut", "DC": "Washington, D.C.", "DE": "Delaware", "FL": "Florida", "GA": "Georgia",
-    "HI": "Hawaii", "IA": "Iowa", "ID": "Idaho", "IL": "Illinois", "IN": "Indiana", "KS": "Kansas",
-    "KY": "Kentucky", "LA": "Louisiana", "MA": "Massachusetts", "MD": "Maryland", "ME": "Maine",
-    "MI": "Michigan", "MN": "Minnesota", "MO": "Missouri", "MS": "Mississippi", "MT": "Montana",
-    "NC": "North Carolina", "ND": "North Dakota", "NE": "Nebraska", "NH": "New Hampshire", "NJ": "New Jersey",
-    "NM": "New Mexico", "NV": "Nevada", "NY": "New York", "OH": "Ohio", "OK": "Oklahoma", "OR": "Oregon",
-    "PA": "Pennsylvania", "RI": "Rhode Island", "SC": "South Carolina", "SD": "South Dakota",
-    "TN": "Tennessee", "TX": "Texas", "UT": "Utah", "VA": "Virginia", "VT": "Vermont", "WA": "Washington",
-    "WI": "Wisconsin", "WV": "West Virginia", "WY": "Wyoming",
-}  # fmt: skip
 SLOGANS = {
     "AL": "Heart of Dixie", "AR": "The Natural State", "AZ": "Grand Canyon State", "CT": "Constitution State",
     "DE": "The First State", "FL": "Sunshine State", "GA": "Peach State", "HI": "Aloha State",
@@ -218,7 +207,7 @@ def by_name(rng: np.random.Generator, state: str, ground: Colour, dies: DieSet) 
     else:
         flat = np.asarray(cv2.GaussianBlur(ground, (0, 0), 9), np.uint8)
     flat = strike(rng, flat, dies)
-    name, slogan = NAMES[state], SLOGANS.get(state, "")
+    name, slogan = STATE_NAMES[state], SLOGANS.get(state, "")
     if rng.random() < 0.6:
         name, slogan = name.upper(), slogan.upper()
     half, tall, top = rng.uniform(0.2, 0.38), rng.uniform(0.1, 0.17), rng.uniform(0.02, 0.07)

@@ -12,10 +12,13 @@ import structlog
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from office_world import Clock, MadeDevice, MadeOffice, make_device
+from flask.testing import FlaskClient
+from office_world import PASSWORD, Clock, MadeDevice, MadeOffice, make_device
 
-from backoffice import lists, people
+from backoffice import keys, lists, people
+from backoffice.hits import HitStore
 from backoffice.office import Created, Office, create
+from backoffice.pages.app import create_pages
 from backoffice.server import OfficeServer, Ports
 from backoffice.settings import Settings
 from sync.transport import HttpsTransport
@@ -84,3 +87,14 @@ def link(server: dict[str, str], device: MadeDevice) -> Iterator[HttpsTransport]
     transport = device.transport(server["device_url"])
     yield transport
     transport.close()
+
+
+@pytest.fixture
+def store(office: Office) -> HitStore:
+    return HitStore(office, keys.load_purpose_key(office.layout, keys.HITS))
+
+
+@pytest.fixture
+def client(office: Office, store: HitStore) -> FlaskClient:
+    office.people.set_password("admin", PASSWORD)
+    return create_pages(office, store).test_client()

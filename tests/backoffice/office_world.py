@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from flask.testing import FlaskClient
 
 from backoffice import devices, keys
 from backoffice.office import Created, Office
@@ -31,6 +33,7 @@ from sync.schema import (
 )
 from sync.transport import HttpsTransport
 
+PASSWORD = "correct horse battery"
 NOW = 1_763_800_000_000_000  # 2025-11-22
 JPEG = b"\xff\xd8\xff\xe0" + b"\x00" * 64 + b"\xff\xd9"
 
@@ -197,3 +200,13 @@ def make_receipts(device: MadeDevice, count: int) -> list[Receipt]:
 
 def with_id(hit: HitRecord, new_id: str) -> HitRecord:
     return hit.model_copy(update={"hit_id": new_id})
+
+
+def token(client: FlaskClient, path: str = "/login") -> str:
+    found = re.search(r'name="csrf" value="([^"]+)"', client.get(path).text)
+    assert found
+    return found[1]
+
+
+def log_in(client: FlaskClient, name: str = "admin", password: str = PASSWORD) -> int:
+    return client.post("/login", data={"csrf": token(client), "name": name, "password": password}).status_code

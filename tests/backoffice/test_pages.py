@@ -5,29 +5,26 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import shutil
-import subprocess
-import tempfile
-import threading
-import urllib.request
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 from office_world import (
     JPEG,
+    PASSWORD,
     Clock,
     MadeDevice,
     MadeOffice,
+    log_in,
     make_correction,
     make_device,
     make_hit,
     seal_hit,
+    token,
 )
 from sqlalchemy import update
 
-from backoffice import devices, keys, lists
+from backoffice import devices, lists
 from backoffice.audit import Audit, AuditUnavailable
 from backoffice.db import hits as hits_table
 from backoffice.errors import BadRequest
@@ -36,23 +33,8 @@ from backoffice.limits import LIMITS
 from backoffice.office import Office, day_of
 from backoffice.pages.app import create_pages
 from backoffice.people import LOCKOUT_US, MAX_FAILURES, TRAINING_LIFETIME_DAYS, Role
-from backoffice.tls import plain_server
 from storage.audit import read_entries
 from sync.schema import Heartbeat, HitRecord, ListStatus
-
-PASSWORD = "correct horse battery"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-
-@pytest.fixture
-def store(office: Office) -> HitStore:
-    return HitStore(office, keys.load_purpose_key(office.layout, keys.HITS))
-
-
-@pytest.fixture
-def client(office: Office, store: HitStore) -> FlaskClient:
-    office.people.set_password("admin", PASSWORD)
-    return create_pages(office, store).test_client()
 
 
 @pytest.fixture
@@ -60,16 +42,6 @@ def hit_id(office: Office, store: HitStore, device: MadeDevice) -> str:
     hit = make_hit(at_us=office.clock())
     store.put(hit.hit_id, "pole-1", seal_hit(office, hit))
     return hit.hit_id
-
-
-def token(client: FlaskClient, path: str = "/login") -> str:
-    found = re.search(r'name="csrf" value="([^"]+)"', client.get(path).text)
-    assert found
-    return found[1]
-
-
-def log_in(client: FlaskClient, name: str = "admin", password: str = PASSWORD) -> int:
-    return client.post("/login", data={"csrf": token(client), "name": name, "password": password}).status_code
 
 
 def events(office: Office) -> list[str]:
@@ -497,65 +469,3 @@ def test_devices_and_lists(client: FlaskClient, office: Office, device: MadeDevi
     clock.forward(31 * 86_400)
     log_in(client)
     assert "expired" in client.get("/lists").text
-
-
-# --- over a socket ---------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def before_rows() -> list[Callable[[], object]]:
-    """What happens between the page and its first refresh."""
-    return []
-
-
-@pytest.fixture
-def open_pages(client: FlaskClient, before_rows: list[Callable[[], object]]) -> Iterator[str]:
-    """The pages on a real port, already logged in (a browser without hands)."""
-    log_in(client)
-    held = client.get_cookie("wayside_office")
-    assert held
-    app = client.application
-
-    def logged_in(environ: dict[str, object], start: object) -> object:
-        environ["HTTP_COOKIE"] = f"wayside_office={held.value}"
-        if environ["PATH_INFO"] == "/hits/rows" and before_rows:
-            before_rows.pop()()
-        return app.wsgi_app(environ, start)  # type: ignore[arg-type]
-
-    server = plain_server("127.0.0.1", 0, logged_in, 16_384)
-    server.prepare()
-    thread = threading.Thread(target=server.serve)
-    thread.start()
-    yield f"http://127.0.0.1:{server.bind_addr[1]}"
-    server.stop()
-    thread.join()
-
-
-def test_pages_over_a_socket(open_pages: str, hit_id: str) -> None:
-    for path in ("/hits", f"/hits/{hit_id}", "/static/office.css", "/static/live.js", "/static/mark.svg"):
-        with urllib.request.urlopen(open_pages + path) as answer:  # noqa: S310
-            assert answer.status == 200
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-def test_a_browser_shows_new_hits_by_itself(
-    open_pages: str,
-    before_rows: list[Callable[[], object]],
-    office: Office,
-    store: HitStore,
-    device: MadeDevice,
-    tmp_path: Path,
-) -> None:
-    hit = make_hit(at_us=office.clock())
-    before_rows.append(lambda: store.put(hit.hit_id, "pole-1", seal_hit(office, hit)))
-    command = [
-        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        f"--user-data-dir={tempfile.mkdtemp(dir=tmp_path)}", "--virtual-time-budget=8000", "--dump-dom",
-        open_pages + "/hits",
-    ]  # fmt: skip
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    assert not before_rows
-    assert "1 open" in shown
-    assert hit.hit_id in shown

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Heat, supply, watchdogs, clocks, pins, and the options that every driver reads."""
+"""Heat, supply, clocks, pins, and the options that every driver reads."""
 
 from __future__ import annotations
 
-import socket
 import time
 from pathlib import Path
 
@@ -15,113 +14,12 @@ from drivers.errors import (
     DriverError,
     LibraryMissing,
     PinBusy,
-    PowerUnreadable,
-    WatchdogUnavailable,
 )
 from drivers.options import Options
-from drivers.ports import Clock, Gpio, Power, Watchdog
-from drivers.registry import DRIVERS, open_clock, open_gpio, open_illuminator, open_power, open_watchdog
+from drivers.ports import Clock, Gpio
+from drivers.registry import DRIVERS, open_clock, open_gpio, open_illuminator
 from drivers.sim.clock import SimClock
 from drivers.sim.faults import MAX_STEPS, FaultScript
-from drivers.sim.watchdog import SimWatchdog
-from drivers.types import PowerReading
-
-
-def _sysfs(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return root
-
-
-def test_a_pi_with_everything(tmp_path: Path) -> None:
-    root = _sysfs(
-        tmp_path,
-        {
-            "class/thermal/thermal_zone0/temp": "51500\n",
-            "class/thermal/thermal_zone1/temp": "63250\n",
-            "devices/platform/soc/soc:firmware/get_throttled": "50005\n",
-            "class/hwmon/hwmon1/in0_lcrit_alarm": "0\n",
-            "class/power_supply/battery/voltage_now": "12650000\n",
-        },
-    )
-    assert open_power("sysfs", {"root": root}).reading() == PowerReading(63.25, True, True, 12.65)
-
-
-def test_only_what_the_board_has(tmp_path: Path) -> None:
-    root = _sysfs(
-        tmp_path, {"class/hwmon/hwmon0/in0_lcrit_alarm": "1", "class/thermal/thermal_zone0/temp": "x"}
-    )
-    assert open_power("sysfs", {"root": root}).reading() == PowerReading(None, True, None, None)
-
-
-def test_no_sensor_at_all(tmp_path: Path) -> None:
-    with pytest.raises(PowerUnreadable, match="driver 'none'"):
-        open_power("sysfs", {"root": tmp_path}).reading()
-    assert open_power("none", {}).reading() == PowerReading(None, None, None, None)
-
-
-def test_scripted_power() -> None:
-    power = open_power("sim", {"faults": ".hulx", "battery_v": 12.6})
-    assert isinstance(power, Power)
-    readings = [power.reading() for _ in range(4)]
-    assert readings[0] == PowerReading(51.0, False, False, 12.6)
-    assert readings[1].throttled
-    assert readings[2].undervoltage
-    assert readings[3].battery_v == 10.9
-    with pytest.raises(PowerUnreadable):
-        power.reading()
-    assert power.reading() == readings[0]
-
-
-def test_the_device_watchdog_feeds_and_closes_in_an_orderly_way(tmp_path: Path) -> None:
-    path = tmp_path / "watchdog"
-    path.touch()
-    dog = open_watchdog("device", {"path": path})
-    assert isinstance(dog, Watchdog)
-    dog.feed()
-    dog.feed()
-    dog.close()
-    dog.close()
-    assert path.read_bytes() == b"\0\0V"
-    with pytest.raises(WatchdogUnavailable):
-        dog.feed()
-    with pytest.raises(WatchdogUnavailable, match="No such file"):
-        open_watchdog("device", {"path": tmp_path / "none"})
-
-
-def test_the_systemd_watchdog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "notify"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
-        server.bind(str(path))
-        monkeypatch.setenv("NOTIFY_SOCKET", str(path))
-        dog = open_watchdog("systemd", {})
-        dog.feed()
-        dog.close()
-        dog.close()
-        assert [server.recv(64) for _ in range(3)] == [b"READY=1", b"WATCHDOG=1", b"STOPPING=1"]
-    with pytest.raises(WatchdogUnavailable):
-        open_watchdog("systemd", {})  # nobody listens any more
-    monkeypatch.delenv("NOTIFY_SOCKET")
-    with pytest.raises(WatchdogUnavailable, match="Type=notify"):
-        open_watchdog("systemd", {})
-
-
-def test_the_simulated_watchdog_starves() -> None:
-    now = [0.0]
-    dog = open_watchdog("sim", {"timeout_s": 10.0, "faults": "..x", "monotonic_s": lambda: now[0]})
-    assert isinstance(dog, SimWatchdog)
-    for _ in range(2):
-        now[0] += 9.0
-        dog.feed()
-    fed = dog.starved
-    assert fed is False
-    with pytest.raises(WatchdogUnavailable):
-        dog.feed()
-    now[0] += 10.5
-    assert dog.starved
-    open_watchdog("none", {}).feed()
 
 
 def test_clocks() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One contract for every lamp: simulated, and on gpiozero's mock pins (dimmed and switched)."""
+"""One contract for every lamp: simulated, on gpiozero's mock pins (dimmed and switched), on libgpiod's interface."""
 
 from __future__ import annotations
 
@@ -15,20 +15,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.errors import BadOption, PinBusy
-from drivers.illuminator import PWM_LIMIT, SWITCH_LIMIT, DutyLimit, HeatBudget, LimitedLamp, lowered
+from drivers.illuminator import Interlock, LimitedLamp
+from drivers.lamp_limits import PWM_LIMIT, SWITCH_LIMIT, DutyLimit, HeatBudget, lowered
 from drivers.ports import Illuminator
 from drivers.registry import open_illuminator
-from drivers.sim.world import lamp_line
+from drivers.sim.gpiochip import SimGpioChip
+from drivers.sim.lines import lamp_line
 
 Given = tuple[Illuminator, Callable[[], float]]
 
 
-@pytest.fixture(params=["sim", "gpiozero-pwm", "gpiozero-switch"])
+@pytest.fixture(params=["sim", "gpiozero-pwm", "gpiozero-switch", "gpiod"])
 def lamp(request: pytest.FixtureRequest) -> Iterator[Given]:
     """A lamp, and what comes out of it electrically (0..1)."""
     if request.param == "sim":
         device = open_illuminator("sim", {"world": "lamp-test"})
         yield device, lambda: float(lamp_line("lamp-test").power or 0.0)
+        device.close()
+        return
+    if request.param == "gpiod":
+        chip = SimGpioChip()
+        device = open_illuminator("gpiod", {"pin": "12", "library": chip})
+        yield device, lambda: float(chip.level(12))
         device.close()
         return
     factory = MockFactory(pin_class=MockPWMPin)
@@ -115,11 +123,15 @@ open_illuminator("gpiozero", {"pin": "GPIO18", "pin_factory": factory}).set_powe
     assert done.stdout.strip().endswith("0]") or done.stdout.strip().endswith("0.0]")
 
 
-@pytest.mark.parametrize(("name", "limit"), [("gpiozero", PWM_LIMIT), ("sim", PWM_LIMIT)])
+@pytest.mark.parametrize(
+    ("name", "limit"), [("gpiozero", PWM_LIMIT), ("sim", PWM_LIMIT), ("gpiod", SWITCH_LIMIT)]
+)
 def test_configuration_can_lower_the_interlock_but_not_raise_it(name: str, limit: DutyLimit) -> None:
     options: dict[str, object] = {"sustained": limit.sustained + 0.01}
     if name == "gpiozero":
         options |= {"pin": "GPIO18", "pin_factory": MockFactory(pin_class=MockPWMPin)}
+    if name == "gpiod":
+        options |= {"pin": "12", "library": SimGpioChip()}
     with pytest.raises(BadOption, match="only lower"):
         open_illuminator(name, options)
     assert lowered(limit, 0.2) == DutyLimit(0.2, limit.burst_s)
@@ -127,7 +139,7 @@ def test_configuration_can_lower_the_interlock_but_not_raise_it(name: str, limit
 
 def test_full_power_is_cut_back_after_the_burst_without_anybody_calling() -> None:
     now, driven = [0.0], list[float]()
-    lamp = LimitedLamp(driven.append, lambda: None, PWM_LIMIT, monotonic_s=lambda: now[0])
+    lamp = LimitedLamp(driven.append, lambda: None, Interlock(PWM_LIMIT), monotonic_s=lambda: now[0])
     lamp.set_power(1.0)
     now[0] = PWM_LIMIT.burst_s
     lamp.check()  # what the timer does
@@ -144,7 +156,7 @@ def test_full_power_is_cut_back_after_the_burst_without_anybody_calling() -> Non
 
 
 def test_the_timer_really_cuts_back() -> None:
-    lamp = LimitedLamp(lambda _: None, lambda: None, DutyLimit(0.5, 0.1))
+    lamp = LimitedLamp(lambda _: None, lambda: None, Interlock(DutyLimit(0.5, 0.1)))
     lamp.set_power(1.0)
     assert lamp.state().power == 1.0
     deadline = time.monotonic() + 5.0
@@ -154,23 +166,25 @@ def test_the_timer_really_cuts_back() -> None:
     lamp.close()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
-    steps=st.lists(st.tuples(st.floats(0, 1), st.floats(0.01, 400)), min_size=1, max_size=40),
+    steps=st.lists(
+        st.tuples(st.floats(0, 1), st.floats(0.01, 400), st.floats(0, 1)), min_size=1, max_size=40
+    ),
     switched=st.booleans(),
 )
 def test_no_sequence_of_requests_exceeds_the_budget(
-    steps: list[tuple[float, float]], *, switched: bool
+    steps: list[tuple[float, float, float]], *, switched: bool
 ) -> None:
     limit = SWITCH_LIMIT if switched else PWM_LIMIT
     budget = HeatBudget(limit, switched=switched)
     now, heat = 0.0, 0.0
-    for requested, hold_s in steps:
+    for requested, hold_s, duty in steps:
         end = now + hold_s
         while now < end:
-            power, again_s = budget.grant(requested, now)
+            power, again_s = budget.grant(requested, now, duty)
             assert 0.0 <= power <= 1.0
             step = min(end - now, again_s if again_s is not None else end - now)
-            heat = max(0.0, heat + (power - limit.sustained) * step)
+            heat = max(0.0, heat + (power * duty - limit.sustained) * step)
             assert heat <= limit.cap + 1e-3
             now += max(step, 1e-6)

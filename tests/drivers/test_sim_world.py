@@ -54,10 +54,12 @@ def test_a_minute_has_its_vehicles_half_by_night(tmp_path: Path) -> None:
     world = open_sim(
         {**FAST, "truth_path": tmp_path / "truth", "listed": ["AB12345", "XYZ987@WI"], "fps": 15.0}
     )
-    view, traffic = world.world.view, Traffic(1, world.world.scenario)
+    view, traffic = world.world.view, Traffic(1, world.world.road.traffic)
     for step in range(60 * 15):  # the same schedule without drawing
         at_s = step / 15
-        world.world.truth.see(traffic.present(at_s), at_s, step, step, night=traffic.is_night(at_s))
+        world.world.truth.see(
+            traffic.present(at_s), at_s, step, step, night=world.world.road.light.is_night(at_s)
+        )
     world.close()
     truth = _truth(tmp_path / "truth")
     assert 14 <= len(truth) <= 20

@@ -63,7 +63,7 @@ def test_run_works_alone_while_the_office_is_away(device: Path) -> None:
 
 def test_status_says_what_is_not_running(device: Path) -> None:
     said = _wayside("status", "--config", str(device / "wayside.toml"), code=1)
-    assert said.count("not running") == 3
+    assert said.count("NOT RUNNING") == 3
 
 
 def test_verify_finds_a_flipped_bit_and_a_removed_audit_line(device: Path) -> None:

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from drivers.sim.bodies import BODIES
 from drivers.sim.designs import DESIGNS
-from drivers.sim.traffic import BODIES, Vehicle
+from drivers.sim.scenario import MPS_PER_MPH
+from drivers.sim.traffic import Vehicle
 from drivers.sim.world import SeenPlate
-from firmware.bench_road import MPH, RoadArgs, run, told
+from firmware.bench_road import RoadArgs, run, told
 from firmware.bench_road_score import Scorer, nearest
 from inference.types import CharRead, FrameResult, PlateRead
+from sync.schema import ReadRecord
 
 from .test_matching import make_read
 
@@ -39,8 +42,9 @@ def read(text: str, x: float, score: float = 0.9) -> PlateRead:
 class Drive:
     """Feeds a scorer frame by frame."""
 
-    def __init__(self) -> None:
-        self.scorer, self.reads, self.index = Scorer(FPS, START_US), [], 0
+    def __init__(self, settle: int = 0) -> None:
+        self.scorer, self.index = Scorer(FPS, START_US, settle), 0
+        self.reads: list[ReadRecord] = []
 
     def frame(self, plates: list[SeenPlate], *reads: PlateRead) -> None:
         self.scorer.see(self.index, FrameResult(list(reads), []), plates, self.reads, (0.004, 0.003))
@@ -112,30 +116,57 @@ def test_a_read_belongs_to_the_plate_it_lies_on() -> None:
     assert nearest((400.0, 100.0, 80.0, 40.0), plates) is None
 
 
-def test_the_shutter_follows_the_speed_and_severity_makes_it_too_long() -> None:
-    slow, fast = (RoadArgs(night=True, speed_mph=mph).exposure() for mph in (30.0, 80.0))
-    assert fast.exposure_us == pytest.approx(1e6 / (18 * 80), abs=1)
-    assert fast.exposure_us < slow.exposure_us
-    assert fast.exposure_us * fast.gain == pytest.approx(slow.exposure_us * slow.gain, rel=0.01)
-    worse = RoadArgs(night=True, speed_mph=80.0, severity=2).exposure()
-    assert worse.exposure_us == pytest.approx(2 * fast.exposure_us, rel=0.01)
-    assert RoadArgs(night=True, speed_mph=15.0, severity=3).exposure().exposure_us == 2000
+def test_what_is_in_sight_while_the_light_settles_does_not_count() -> None:
+    drive = Drive(settle=4)
+    for _ in range(6):  # begins before, ends after
+        drive.frame([plate(0, "AB12345", 10)])
+    drive.told("EXIT", 2, 900)
+    for _ in range(5):
+        drive.frame([plate(1, "XYZ9876", 300)])
+    drive.told("XYZ9876", 8, 302)
+    figures = drive.figures()
+    assert (figures["vehicles"], figures["captured_rate"], figures["false_reads"]) == (1, 1.0, 0)
+    assert figures["frames"] == 6 + 5 + 20 - 4
+
+
+def test_a_severe_road_is_faster_than_its_site_says() -> None:
+    args = RoadArgs(night=True, speed_mph=80.0, severity=2)
+    assert args.site(args.road()).road_speed_mph == 40.0
+    assert args.road().lamp.power_w < RoadArgs(night=True).road().lamp.power_w
+    assert RoadArgs(speed_mph=8.0, severity=3).site(args.road()).road_speed_mph == 5.0
+
+
+def test_a_scenario_says_itself_what_it_is_like() -> None:
+    args = RoadArgs(scenario="night-highway-70mph", speed_mph=20.0)
+    road = args.road()
+    assert (road.fps, road.minutes) == (30.0, 3.0)
+    assert args.site(road).road_speed_mph == pytest.approx(73.8, abs=0.1)
+    shorter = replace(args, seconds=30.0, fps=12.0).road()
+    assert (shorter.fps, shorter.minutes) == (12.0, 0.5)
 
 
 def test_slow_traffic_is_not_bumper_to_bumper() -> None:
     args = RoadArgs(speed_mph=15.0, vehicles=10)
-    assert args.every_s * 15.0 * MPH == pytest.approx(18.0)
-    assert args.length_s == pytest.approx(10 * args.every_s + 3.0)
-    assert replace(args, seconds=7.0).length_s == 7.0
+    assert args.every_s * 15.0 * MPS_PER_MPH == pytest.approx(18.0)
+    assert args.road().minutes * 60 == pytest.approx(10 * args.every_s + 3.0)
+    assert replace(args, seconds=7.0).road().minutes * 60 == pytest.approx(7.0)
 
 
 def test_a_short_drive_is_read_and_told() -> None:
-    args = RoadArgs(night=True, speed_mph=55.0, seconds=5.0, fps=6.0, seed=1, severity=0)
+    args = RoadArgs(speed_mph=30.0, seconds=4.0, fps=6.0, severity=0)
     figures = run(args)
-    assert {**figures, **told(args)} == figures
+    assert {**figures, **told(args, args.road())} == figures
     assert figures["rendered"]
-    assert figures["frames"] == 30
+    assert figures["frames"] == 24
     assert figures["vehicles"] >= 1
     assert figures["captured_rate"] >= 0.5
     assert figures["false_reads"] == 0
     assert figures["cpu_ms_per_frame_p50"] > 0
+    assert figures["exposure_us_p50"] <= 1e6 / (18 * 30)
+
+
+def test_a_patrol_reads_each_parked_car_once() -> None:
+    figures = run(RoadArgs(scenario="parked-lot-patrol", seconds=8.0, fps=6.0))
+    assert figures["vehicles"] >= 3
+    assert figures["captured_rate"] >= 0.5
+    assert figures["duplicates_per_vehicle"] == 0.0

@@ -6,9 +6,10 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -34,7 +35,7 @@ from storage.seal import open_sealed
 from storage.spool import Spool
 from storage.store import Store, list_segments
 from storage.types import Recipient, SegmentKind
-from sync.schema import HIT_INFO, HitRecord, ImageKind, ImageRecord, MatchKind, ReadRecord
+from sync.schema import HIT_INFO, HitRecord, ImageKind, ImageRecord, MatchKind, Position, ReadRecord
 
 from .test_matching import Lists, make_list
 
@@ -111,7 +112,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
         clock=clock,
         ledger=ledger,
         tap=Tap(None),
-        origin=Origin("dev-1", "cam0", None),
+        origin=Origin("dev-1", "cam0"),
         settings=EyeConfig(),
     )
     yield Rig(reader, alerts, vault, tmp_path / "store", keyring, hits, ledger, agency)
@@ -199,3 +200,37 @@ def test_every_rejected_candidate_is_counted_by_its_reason(rig: Rig) -> None:
     counted = {what: n for what, n in rig.ledger.totals().items() if what.startswith("rejected: ")}
     assert counted == dict(expected)
     assert counted
+
+
+def test_the_scene_is_taken_of_the_long_exposure_and_the_read_says_where_it_was(rig: Rig) -> None:
+    camera = open_camera("sim", {"seed": 1, "pace": "max", "listed": [LISTED], "day_seconds": 600})
+    here = Position(lat=41.5, lon=-87.5, source="gnss")
+    rig.reader._place = lambda _at_us: here
+    for index in range(FRAMES):
+        frame = camera.capture(1.0)
+        assert frame is not None
+        if index % 10 == 9:
+            rig.reader.show(replace(frame, pixels=np.full_like(frame.pixels, 200)))
+        else:
+            rig.reader.take(frame)
+    camera.close()
+    rig.reader.flush()
+    rig.vault.commit()
+    reads = [ReadRecord.decode(payload) for payload in rig.opened(SegmentKind.READS)]
+    assert {read.position for read in reads} == {here}
+    images = [ImageRecord.decode(payload) for payload in rig.opened(SegmentKind.IMAGES)]
+    scenes = [image for image in images if image.kind is ImageKind.SCENE]
+    assert scenes
+    for scene in scenes:
+        shown = cv2.imdecode(np.frombuffer(scene.data, np.uint8), cv2.IMREAD_GRAYSCALE)
+        assert abs(float(shown.mean()) - 200.0) < 3.0
+    assert rig.ledger.totals()["frames"] == FRAMES
+
+
+def test_without_scenes_the_plate_s_picture_is_kept_and_it_is_counted(rig: Rig) -> None:
+    rig.reader.scenes = False
+    _drive(rig)
+    rig.vault.commit()
+    images = [ImageRecord.decode(payload) for payload in rig.opened(SegmentKind.IMAGES)]
+    assert {image.kind for image in images} == {ImageKind.CROP}
+    assert rig.ledger.totals()["given up: scene pictures"] == rig.reader.reads

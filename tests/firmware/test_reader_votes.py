@@ -22,7 +22,7 @@ from inference.types import CharRead, FrameResult, PlateRead, VotedRead
 from inference.vote import vote
 from storage.errors import DiskFullError
 from storage.types import SealedRecordRef
-from sync.schema import HitRecord, ReadRecord, RecordRef
+from sync.schema import HitRecord, Position, ReadRecord, RecordRef
 
 from .test_matching import Lists, make_list
 
@@ -94,9 +94,11 @@ class Road:
             clock=clock,
             ledger=self.ledger,
             tap=Tap(None),
-            origin=Origin("dev-1", "cam0", None),
+            origin=Origin("dev-1", "cam0"),
             settings=EyeConfig(),
+            place=lambda _at_us: self.place,
         )
+        self.place: Position | None = None
         self.sequence = 0
 
     def see(self, text: str | None, frames: int = 1, x: float = 300.0) -> None:
@@ -178,6 +180,27 @@ def test_a_vehicle_that_comes_back_is_read_again(road: Road) -> None:
     road.see("ABC1234", 6, x=300.0)  # comes in where it did before
     road.reader.flush()
     assert [read.text for read in road.vault.reads] == ["ABC1234"] * 2
+
+
+@pytest.mark.parametrize(("moved_deg", "reads"), [(0.0003, 1), (0.003, 3)])  # 33 m, 330 m
+def test_a_patrol_reads_a_parked_car_once_an_hour(road: Road, moved_deg: float, reads: int) -> None:
+    for lap in range(3):
+        road.place = Position(lat=40.0 + (moved_deg if lap == 1 else 0.0), lon=-88.0, source="gnss")
+        for x in (300.0, 360.0, 420.0):
+            road.see("ABC1234", 3, x=x)
+        road.wait(120.0)
+    road.reader.flush()
+    assert len(road.vault.reads) == reads
+
+
+def test_a_fixed_unit_takes_two_passes_for_two(road: Road) -> None:
+    road.place = Position(lat=40.0, lon=-88.0, source="surveyed")
+    for _ in range(2):
+        for x in (300.0, 360.0, 420.0):
+            road.see("ABC1234", 3, x=x)
+        road.wait(120.0)
+    road.reader.flush()
+    assert len(road.vault.reads) == 2
 
 
 def test_a_long_stay_costs_few_votes(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:

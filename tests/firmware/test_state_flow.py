@@ -46,7 +46,8 @@ def recorded(state: str | None, note: str = "") -> ReadRecord:
         voted(state, note),
         sight,
         read_id="r1",
-        origin=Origin("dev-1", "cam0", None),
+        origin=Origin("dev-1", "cam0"),
+        position=None,
         evidence=TimeEvidence(NOW_US, 1000, ()),
         refs={},
     )

@@ -19,9 +19,15 @@ def overconfident(n: int = 1500, seed: int = 0) -> list[Example]:
     rng = np.random.default_rng(seed)
     out = []
     for said, height, luck in zip(rng.uniform(-6, 8, n), rng.uniform(8, 60, n), rng.random(n), strict=True):
-        read = replace(BASE, text_score=float(1 / (1 + np.exp(-said))), height_px=float(height))
-        out.append((read, "ABC123" if luck < 1 / (1 + np.exp(-said / 2)) else "XYZ"))
+        evidence = {"text_score": float(1 / (1 + np.exp(-said))), "height_px": float(height)}
+        out.append(example(len(out), evidence, right=bool(luck < 1 / (1 + np.exp(-said / 2)))))
     return out
+
+
+def example(number: int, evidence: dict[str, float], *, right: bool) -> Example:
+    """A plate of its own."""
+    read = replace(BASE, text=f"P{number}", **evidence)
+    return read, read.text if right else f"Q{number}"
 
 
 def test_it_learns_how_far_the_reader_can_be_believed() -> None:
@@ -44,8 +50,8 @@ def test_evidence_that_tells_something_is_used() -> None:
     rng = np.random.default_rng(2)
     examples = []
     for height, luck in zip(rng.uniform(4, 60, 1500), rng.random(1500), strict=True):
-        read = replace(BASE, text_score=0.8, height_px=float(height))
-        examples.append((read, "ABC123" if luck < height / 64 else "XYZ"))
+        evidence = {"text_score": 0.8, "height_px": float(height)}
+        examples.append(example(len(examples), evidence, right=bool(luck < height / 64)))
     assert calibrate(examples).read_height > 0.5
 
 
@@ -57,6 +63,17 @@ def test_few_plates_leave_the_readers_word_alone() -> None:
 
 def test_look_alikes_are_the_same_and_no_text_is_no_example() -> None:
     one, none = replace(BASE, text="ABC1O3", text_score=0.9), replace(BASE, text="", chars=())
-    rows, right = as_rows([(one, "ABCI03"), (one, "ABC123"), (none, "ABC123")])
-    assert len(rows) == 2
-    assert right.tolist() == [1, 0]
+    seen = as_rows([(one, "ABCI03"), (one, "ABC123"), (none, "ABC123")])
+    assert len(seen.rows) == 2
+    assert seen.right.tolist() == [1, 0]
+
+
+def test_a_plate_counts_once_however_often_it_was_taken() -> None:
+    seen = as_rows([(BASE, "ABC123"), (BASE, "XYZ"), (BASE, "ABC123"), (BASE, "ABC123")])
+    assert seen.plates.tolist() == [0, 1, 0, 0]
+    assert seen.shares.tolist() == pytest.approx([1 / 3, 1, 1 / 3, 1 / 3])
+    examples = overconfident(400)
+    stubborn = (replace(BASE, text_score=0.999), "QQQ1")
+    with_one, with_many = (calibrate(examples + [stubborn] * n) for n in (1, 300))
+    assert with_many.read_text == pytest.approx(with_one.read_text, abs=1e-3)
+    assert with_many.read_bias == pytest.approx(with_one.read_bias, abs=1e-3)

@@ -8,7 +8,7 @@ from hand_nets import HandNet, corner_outputs
 from numpy.typing import NDArray
 
 from inference.corners import MIN_TILT, bounds, frame_of, from_box, locate, plausible, tilt, upright_crop
-from inference.rectify import grown, rows_of
+from inference.rectify import grown, rows_of, shifted
 
 GREY = np.full((200, 300), 90, dtype=np.uint8)
 
@@ -56,6 +56,7 @@ def test_rows_split_the_plate_and_growing_moves_the_corners_out() -> None:
     assert bounds(upper) == pytest.approx((0, 0, 100, 29.0))
     assert bounds(lower) == pytest.approx((0, 19.0, 100, 31.0))
     assert bounds(grown(quad, 0.1, 0.2)) == pytest.approx((-10, -10, 120, 70))
+    assert bounds(shifted(quad, -0.1)) == pytest.approx((0, -5, 100, 50))
 
 
 TILTED = np.array([[110, 70], [190, 90], [182, 122], [102, 102]], dtype=np.float32)  # 14 degrees

@@ -31,6 +31,7 @@ ISSUED = {
     "ece_bins",
     "coverage_at_99",
     "coverage_at_95",
+    "label_errors_mended",
     "risk_coverage",
     "ms_p50",
     "ms_p95",
@@ -90,6 +91,18 @@ def test_the_figures(asked: AccuracyArgs) -> None:
     assert json.loads((asked.json_out or Path()).read_text()) == figures
 
 
+def test_known_label_errors_are_mended_in_figures_of_their_own(
+    asked: AccuracyArgs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "label_errors", lambda: {("1.png", "XYZ"): "ABC120"})
+    figures = run(asked)
+    assert figures["exact_folded"] == 0.5
+    mended = figures["label_errors_mended"]
+    assert (mended["labels"], mended["exact_folded"], mended["coverage_at_99"]) == (1, 1.0, 1.0)
+    assert mended["ece"] < 0.02 < figures["ece"]
+    assert run(with_filter(asked, country="US"))["label_errors_mended"]["labels"] == 0
+
+
 def test_the_reads_file_has_a_line_per_picture(asked: AccuracyArgs) -> None:
     run(asked)
     lines = [json.loads(line) for line in (asked.reads or Path()).read_text().splitlines()]
@@ -102,7 +115,7 @@ def test_the_reads_file_has_a_line_per_picture(asked: AccuracyArgs) -> None:
     assert {"ms", "cpu_ms"} <= lines[0].keys()
     assert plate["width_px"] == pytest.approx(80, abs=6)
     assert plate["confidence"] == pytest.approx(plate["text_score"], abs=1e-3)
-    assert (plate["looks"], plate["agreed"], plate["zoomed"]) == (1, 1, False)
+    assert (plate["looks"], plate["agreed"], plate["zoomed"]) == (3, 3, False)
     assert plate["sharpness"] >= 0
     assert [char for char, _, _ in plate["chars"]] == list("ABC12O")
 

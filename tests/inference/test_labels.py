@@ -15,7 +15,9 @@ from inference.labels import (
     MAX_PLATES,
     Entry,
     held_out,
+    label_errors,
     load_picture,
+    mended,
     read_manifest,
     truth_text,
 )
@@ -52,6 +54,17 @@ def test_lines_become_entries_and_absent_keys_are_unknown(tmp_path: Path) -> Non
 def test_a_bad_line_is_named(tmp_path: Path, line: str) -> None:
     with pytest.raises(BadManifestError, match=r"m\.jsonl:2"):
         entries(tmp_path, json.dumps(GOOD), line)
+
+
+def test_a_wrong_label_is_mended_in_its_own_picture_only() -> None:
+    errors = label_errors()
+    assert errors
+    for (image, label), shows in errors.items():
+        assert label != shows
+        assert mended(image, label, errors) == shows
+        assert mended("val/other.webp", label, errors) == label
+        assert mended(image, shows, errors) == shows
+        assert mended(image, None, errors) is None
 
 
 def test_a_missing_manifest_says_so(tmp_path: Path) -> None:

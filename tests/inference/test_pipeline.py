@@ -111,7 +111,7 @@ def test_the_shape_of_no_plate_is_refused() -> None:
 
 def test_a_read_says_what_it_rests_on() -> None:
     (read,) = pipeline(ONE).process(PICTURE).reads
-    assert (read.looks, read.agreed, read.two_rows, read.zoomed) == (1, 1, False, False)
+    assert (read.looks, read.agreed, read.two_rows, read.zoomed) == (3, 3, False, False)
     assert read.text_score == pytest.approx(read.confidence)
     assert read.text_score > 0.9
     assert read.accept_score > 0.5
@@ -119,7 +119,7 @@ def test_a_read_says_what_it_rests_on() -> None:
         assert char.probability + sum(p for _, p in char.alternatives) <= 1.0 + 1e-9
 
 
-def test_a_text_in_doubt_is_looked_at_again_and_a_sure_one_is_not() -> None:
+def test_looks_that_are_spared_are_those_at_sure_texts() -> None:
     sure, doubtful = PipelineSettings(doubt=0.5), PipelineSettings(doubt=1.0)
     assert pipeline(ONE, settings=sure).process(PICTURE).reads[0].looks == 1
     result = pipeline(ONE, settings=doubtful).process(PICTURE)

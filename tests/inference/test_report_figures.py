@@ -116,6 +116,13 @@ def test_reads_of_unknown_texts_are_not_judged() -> None:
     assert (list(confidences), list(right)) == ([0.9], [True])
 
 
+def test_a_mended_label_makes_a_wrong_read_right() -> None:
+    found = [case("UZ579", read("UZ579ICT")), case("ABC123", read())]
+    shown = figures.with_labels_mended(found, {("a.webp", "UZ579"): "UZ579ICT", ("b.webp", "ABC123"): "X"})
+    assert [c.right() for c in found] == [False, True]
+    assert [c.right() for c in shown] == [True, True]
+
+
 def test_risk_falls_with_coverage_when_confidence_is_worth_something() -> None:
     curve = figures.risk_coverage(np.array([0.9, 0.8, 0.8, 0.1]), np.array([1, 1, 0, 0], np.bool_), 8)
     assert curve == [(1 / 8, 0.0), (3 / 8, pytest.approx(1 / 3)), (4 / 8, 0.5)]

@@ -55,6 +55,21 @@ def measured(data: Path, models: Models, monkeypatch: pytest.MonkeyPatch) -> mea
     return measure.measure(asked)
 
 
+def test_mended_labels_have_a_row_of_their_own(
+    data: Path, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "load_models", lambda *_: models)
+    rows = {}
+    for errors in ({}, {("1.png", "XYZ"): "ABC120"}):
+        monkeypatch.setattr(measure, "label_errors", lambda errors=errors: errors)
+        got = measure.measure(measure.Asked(data)).figures
+        rows[len(errors)] = [g for g in goals(got) if "label error" in g.what]
+        assert got["all_texts"]["exact_folded"]["value"] == 0.5
+    assert rows[0] == []
+    (row,) = rows[1]
+    assert (row.what, row.measured) == ("the same with 1 label error mended", "1.000")
+
+
 def test_everything_is_measured(measured: measure.Measured) -> None:
     got = measured.figures
     assert (got["us_clear"]["exact_folded"]["value"], got["us_clear"]["exact"]["value"]) == (1.0, 0.0)

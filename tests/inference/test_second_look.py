@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hand_nets import HandNet, reader_outputs
@@ -47,17 +49,40 @@ def test_characters_are_the_mean_of_those_who_agree() -> None:
 
 
 @pytest.mark.parametrize(
-    ("two_rows", "flag", "text", "looks"),
-    [(False, 0.0, "AB1", 3), (False, 0.3, "AB1", 4), (True, 0.9, "AB1AB1", 4)],
-)
-def test_every_look_is_counted(*, two_rows: bool, flag: float, text: str, looks: int) -> None:
+    ("two_rows", "flag", "sure", "looks"),
+    [
+        (False, 0.0, 0.5, 3), (False, 0.3, 0.5, 4), (True, 0.9, 0.5, 4),
+        (False, 0.3, 0.9, 3), (True, 0.9, 0.9, 3),  # no doubt, and so none about the rows
+    ],
+)  # fmt: skip
+def test_every_look_is_counted(*, two_rows: bool, flag: float, sure: float, looks: int) -> None:
     net = HandNet("reader", lambda _: reader_outputs("AB1"))
+    text = "AB1AB1" if two_rows else "AB1"
     first = first_look(net, GREY, found(flag), two_rows=two_rows)
+    first = replace(first, decoded=replace(first.decoded, confidence=sure))
     again = look_again(net, GREY, found(flag), first, two_rows=two_rows)
     assert (first.decoded.text, again.looks) == (text, looks)
     assert again.sharpness == first.sharpness > 0
     if flag == 0.0:
         assert again.agreed == looks
+
+
+def test_the_other_crops_show_more_and_lie_higher() -> None:
+    seen: list[np.ndarray] = []
+
+    def watching(crop: np.ndarray) -> dict[str, np.ndarray]:
+        seen.append(crop.reshape(48, 144)[:, 72].astype(int))
+        return reader_outputs("AB1")
+
+    net, line = HandNet("reader", watching), np.zeros((120, 300), np.uint8)
+    line[48:72] = 255  # across the middle of the plate
+    look_again(net, line, found(), first_look(net, line, found(), two_rows=False), two_rows=False)
+    bright = [np.flatnonzero(column > 128) for column in seen]
+    usual, wide, high = ((rows.mean(), len(rows)) for rows in bright)
+    assert wide[1] < min(usual[1], high[1])
+    assert high[1] == pytest.approx(usual[1], abs=1)
+    assert wide[0] == pytest.approx(usual[0], abs=0.6)
+    assert high[0] > usual[0] + 1
 
 
 def test_surely_no_text_is_no_confidence() -> None:

@@ -15,6 +15,7 @@ from hand_nets import HandNet, corner_outputs, detector_outputs, plate_read, rea
 from inference import models as loading
 from inference.models import MANIFEST, MODELS_DIR, NAMES, Models, load_models
 from inference.pipeline import Pipeline, PipelineSettings
+from inference.preprocess import to_grey
 from inference.runtime import TfliteNet
 from inference.state import (
     CLASSES,
@@ -34,6 +35,7 @@ from inference.state import (
     state_crop,
 )
 from inference.state_formats import FORMATS, format_scores
+from inference.state_names import name_scores
 from inference.tracker import Track
 from inference.training.glyphs_dies import random_dies
 from inference.training.render import Kit
@@ -177,6 +179,28 @@ def test_the_format_tips_the_balance_only_between_states() -> None:
     assert read_state(foreign, PICTURE, QUAD, "7ABC123", StateSettings(format_weight=1.0)).note == NOT_US
 
 
+def names_of(**scores: float) -> np.ndarray:
+    found = np.zeros(OTHER, np.float32)
+    for name, score in scores.items():
+        found[STATES.index(name)] = score
+    return found
+
+
+def test_a_name_on_the_plate_counts_where_the_net_is_in_doubt() -> None:
+    doubt = state_net(CA=2.0, NV=1.8, other=2.0)
+    read = read_state(doubt, PICTURE, QUAD, "ABC123", PLAIN, lambda: names_of(NV=10.0))
+    assert (read.state, read.note) == ("NV", "")
+    assert read_state(doubt, PICTURE, QUAD, "ABC123", PLAIN, names_of).state is None
+
+
+@pytest.mark.parametrize("sure", [{"IL": 8.0}, {"other": 9.0}])
+def test_a_sure_net_is_not_asked_for_names(sure: dict[str, float]) -> None:
+    def never() -> np.ndarray:
+        raise AssertionError
+
+    assert read_state(state_net(**sure), PICTURE, QUAD, "ABC123", PLAIN, never).likely[0][1] > 0.95
+
+
 def test_settings_come_from_the_manifest() -> None:
     thresholds = {
         "state_confidence": 0.7,
@@ -305,7 +329,10 @@ def shown(plate: np.ndarray, width: int, rng: np.random.Generator) -> tuple[np.n
 def named_by(models: Models, picture: np.ndarray, corners: np.ndarray, text: str) -> StateRead:
     assert models.state is not None
     settings = PipelineSettings().tuned(models.thresholds).state
-    return read_state(models.state, picture, corners, text, settings)
+    grey = to_grey(picture)
+    return read_state(
+        models.state, picture, corners, text, settings, lambda: name_scores(models.reader, grey, corners)
+    )
 
 
 def test_the_shipped_net_fits_the_contract(shipped: Models) -> None:

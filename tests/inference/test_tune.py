@@ -51,7 +51,7 @@ def pictures() -> list[Seen]:
 
 def test_examples_are_labelled_by_the_truth_and_small_plates_weigh_less() -> None:
     rows, labels, weights = examples([picture(0.7, 0.3), picture(0.7, 0.3, width=20.0)])
-    assert rows.shape == (4, 3)
+    assert rows.shape == (4, 5)
     assert labels.tolist() == [1, 0, 1, 0]
     assert weights.tolist() == [1, 1, 0.25, 1]
 
@@ -59,10 +59,14 @@ def test_examples_are_labelled_by_the_truth_and_small_plates_weigh_less() -> Non
 def test_a_net_that_is_wrong_gets_no_weight() -> None:
     rng = np.random.default_rng(0)
     labels = (np.arange(400) % 2).astype(float)
-    rows = np.column_stack([labels * 2 - 1, 1 - labels * 2, np.zeros(400)]) + rng.normal(0, 1.5, (400, 3))
+    nothing = np.zeros(400)
+    columns = [labels * 2 - 1, 1 - labels * 2, nothing, labels, 1 - labels]
+    rows = np.column_stack(columns) + rng.normal(0, 1.5, (400, 5))
     found = fit(rows, labels, np.ones(400))
     assert found.accept_detector > 0.3
     assert found.accept_plate == 0.0
+    assert found.accept_letters == 0.0
+    assert found.accept_digits < -0.1
 
 
 @pytest.mark.parametrize("target", [0.0, 0.1, 0.5])

@@ -1,21 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Refreshes the hits where scripts run; without them the page reloads itself.
+// Refreshes the list of hits where scripts run; without them the page reloads itself. announce.js tells what is new.
 "use strict";
 (() => {
   const rows = document.getElementById("rows");
-  const button = document.getElementById("sound");
-  const title = document.title;
-  let audio = null;
-  let newest = newest_alert();
-
-  function alerts() {
-    return [...rows.querySelectorAll("[data-alert]")];
-  }
-
-  // By the time of arrival, not by id: a row that moves in from the next page is no new alert.
-  function newest_alert() {
-    return Math.max(0, ...alerts().map((row) => Number(row.dataset.alert)));
-  }
 
   function signature(node) {
     return [...node.querySelectorAll("[data-hit]")].map((row) => row.dataset.hit + row.dataset.state).join();
@@ -39,25 +26,6 @@
     });
   }
 
-  function chime() {
-    if (!audio) return;
-    [0, 0.22].forEach((at, i) => {
-      const tone = audio.createOscillator();
-      const gain = audio.createGain();
-      tone.frequency.value = i ? 1174 : 880;
-      gain.gain.setValueAtTime(0.18, audio.currentTime + at);
-      gain.gain.exponentialRampToValueAtTime(0.001, audio.currentTime + at + 0.2);
-      tone.connect(gain).connect(audio.destination);
-      tone.start(audio.currentTime + at);
-      tone.stop(audio.currentTime + at + 0.2);
-    });
-  }
-
-  function show_count() {
-    const count = alerts().length;
-    document.title = count ? `(${count}) ${title}` : title;
-  }
-
   async function refresh() {
     try {
       const reply = await fetch(rows.dataset.source, { redirect: "manual" });
@@ -65,22 +33,12 @@
       if (!reply.ok) throw new Error(String(reply.status));
       show(await reply.text());
       rows.classList.remove("lost");
-      if (newest_alert() > newest) chime();
-      newest = Math.max(newest, newest_alert());
-      show_count();
+      document.dispatchEvent(new Event("wayside:rows"));
     } catch (error) {
       rows.classList.add("lost");
     }
     setTimeout(refresh, 1500);
   }
 
-  button.hidden = false;
-  button.addEventListener("click", () => {
-    audio = audio ? (audio.close(), null) : new AudioContext();
-    button.textContent = audio ? "Sound on" : "Sound off";
-    button.setAttribute("aria-pressed", String(Boolean(audio)));
-    chime();
-  });
-  show_count();
   setTimeout(refresh, 1500);
 })();

@@ -57,6 +57,16 @@ def test_jitter_moves_corners_by_a_few_percent(rng: np.random.Generator) -> None
     assert 0.5 < moved[..., 1].std() < 6.0
 
 
+def test_jitter_cuts_an_end_or_slants_the_plate_now_and_then(rng: np.random.Generator) -> None:
+    quad = box_quad([0, 0, 100, 50])
+    moved = np.stack([jitter(rng, quad, 1.0) for _ in range(2000)]) - quad
+    cut = np.maximum(moved[:, [0, 3], 0].mean(1), -moved[:, [1, 2], 0].mean(1))
+    slant = np.abs(moved[:, :2, 0].mean(1) - moved[:, 2:, 0].mean(1))
+    assert 0.02 < (cut > 7).mean() < 0.12
+    assert 0.02 < (slant > 7).mean() < 0.2
+    assert cut.max() < 22
+
+
 @pytest.mark.parametrize(
     ("country", "aspect", "expected"),
     [("US", 1.2, False), ("PK", 1.5, None), ("GB", 4.5, False), ("", 1.3, None)],

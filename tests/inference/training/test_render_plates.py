@@ -3,20 +3,25 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from inference.training import render
 from inference.training.glyphs import CHARACTERS, DieStyle, strokes_of
 from inference.training.glyphs_dies import MASK_HEIGHT, random_dies, random_style, strike
 from inference.training.render import Kit, draw_plate
-from inference.training.render_furniture import frame, panel
+from inference.training.render_furniture import frame, logo, panel, watermark
 from inference.training.render_pool import load_shard, save_shard
 from inference.training.render_scene import SCENE_SHAPE, make_scene, plate_quad, wipe_serial
-from inference.training.render_signs import wheelchair
+from inference.training.render_serial import serial_mask
+from inference.training.render_signs import numeral, script, seal, stripes, wheelchair
 
-REGIONS = ("us", "eu", "uk", "br", "mid", "india", "pakistan", "two_row", "punjab")
+TWO_ROWS = ("two_row", "punjab", "titled")
+REGIONS = ("us", "eu", "uk", "br", "mid", "india", "pakistan", "gulf", *TWO_ROWS)
 
 
 @pytest.fixture
@@ -56,7 +61,7 @@ def test_a_slashed_zero_differs_from_o() -> None:
 def test_a_plate_has_text_contrast_and_range(rng: np.random.Generator, kit: Kit, region: str) -> None:
     plate = draw_plate(rng, kit, region)
     assert plate.text
-    assert plate.two_rows == (region in ("two_row", "punjab"))
+    assert plate.two_rows == (region in TWO_ROWS)
     assert plate.grey.dtype == np.float32
     assert 0 <= plate.grey.min() < plate.grey.max() <= 1
 
@@ -86,6 +91,72 @@ def test_the_access_symbol_fills_its_square_with_ink() -> None:
     assert 45 < ys.max() < 60
     assert xs.max() - xs.min() > 30
     assert 0.05 < (canvas > 128).mean() < 0.4
+
+
+@pytest.mark.parametrize("sign", [numeral, script, seal])
+def test_signs_that_nobody_reads_are_as_high_as_the_row_and_differ(
+    rng: np.random.Generator, sign: Callable[[np.random.Generator, int], np.ndarray]
+) -> None:
+    drawn = [sign(rng, 40) for _ in range(12)]
+    assert {mask.shape[0] for mask in drawn} == {40}
+    assert all(0.01 < (mask > 60).mean() < 0.95 for mask in drawn)
+    assert len({mask.tobytes() for mask in drawn}) > 5
+
+
+def test_stripes_stay_in_their_strip(rng: np.random.Generator) -> None:
+    for _ in range(20):
+        plane = np.full((100, 200), 2.0, np.float32)
+        stripes(rng, plane, 150, 180)
+        assert (plane[:, :145] == 2.0).all()
+        assert (plane[:, 186:] == 2.0).all()
+        assert 0.1 < (plane[:, 150:180] != 2.0).mean() < 0.9
+
+
+def test_a_sign_behind_the_serial_is_paler_than_one_beside_it(rng: np.random.Generator) -> None:
+    plain = np.full((100, 200), 1.0, np.float32)
+    changes = []
+    for draw in (lambda plane: logo(rng, plane, 0.3, 0.6), lambda plane: watermark(rng, plane)):
+        planes = [plain.copy() for _ in range(40)]
+        for plane in planes:
+            draw(plane)
+        changes.append(np.mean([1 - plane.min() for plane in planes]))
+    assert 0.05 < changes[1] < changes[0] * 0.7
+
+
+def test_a_stack_goes_down_within_its_row_in_more_than_one_way(rng: np.random.Generator) -> None:
+    dies = random_dies(rng)
+    dies.masks["I"][:] = 255  # blocks, so that air shows as air
+    widths, air = set(), []
+    for _ in range(40):
+        mask = serial_mask(rng, dies, ("III",), 60, 200)
+        rows = np.flatnonzero((mask > 128).any(1))
+        assert mask.shape[0] == 60
+        assert rows.max() - rows.min() > 30
+        widths.add(mask.shape[1])
+        air.append(60 - len(rows))
+    assert len(widths) > 3
+    assert min(air) < 15
+    assert max(air) > 20
+
+
+def test_a_code_is_light_in_a_dark_label(rng: np.random.Generator) -> None:
+    dies = random_dies(rng)
+    reverse = serial_mask(rng, dies, ("!8",), 60, 200) > 128
+    label = reverse[reverse.any(1)][:, reverse.any(0)]
+    assert label[0].all()
+    assert label[-1].all()
+    assert label[:, 0].all()
+    assert 0.4 < label.mean() < 0.95
+
+
+def test_a_title_is_drawn_and_not_read(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    inks = []
+    for titles in (("I",), ("MMMMMM",)):
+        monkeypatch.setattr(render, "_TITLES", titles)
+        drawn = [draw_plate(np.random.default_rng(seed), kit, "titled") for seed in range(8)]
+        inks.append([plate.grey[-40:] for plate in drawn])
+        assert all(re.fullmatch("[A-Z]{2,3}[0-9]{1,6}[A-Z]?", plate.text) for plate in drawn)
+    assert any(a.shape == b.shape and not np.array_equal(a, b) for a, b in zip(*inks, strict=True))
 
 
 def test_painted_plates_are_typeset_more_often(rng: np.random.Generator) -> None:

@@ -20,6 +20,8 @@ from inference.training.render_text import (
     world_serial,
 )
 
+TWO_ROWS = ("two_row", "punjab", "titled")
+
 
 @pytest.fixture
 def rng() -> np.random.Generator:
@@ -57,9 +59,16 @@ def test_us_serials_have_one_row(rng: np.random.Generator) -> None:
     assert {len(us_serial(rng).rows) for _ in range(100)} == {1}
 
 
-@pytest.mark.parametrize("region", [*WORLD_FORMATS, "two_row", "punjab"])
+@pytest.mark.parametrize("region", [*WORLD_FORMATS, *TWO_ROWS])
 def test_only_the_two_row_regions_have_two_rows(rng: np.random.Generator, region: str) -> None:
-    assert len(world_serial(rng, region).rows) == (2 if region in ("two_row", "punjab") else 1)
+    assert len(world_serial(rng, region).rows) == (2 if region in TWO_ROWS else 1)
+
+
+def test_codes_and_small_letters_are_read_and_other_scripts_are_not(rng: np.random.Generator) -> None:
+    for _ in range(50):
+        text = serial_from(fill(rng, "!=999&&")).text
+        assert re.fullmatch(r"([0-9]{1,2}|[A-Z])[0-9]{3}", text)
+        assert re.fullmatch(r"[0-9]{2}[A-Z]", serial_from(fill(rng, "99 %")).text)
 
 
 def test_a_punjab_year_is_read_after_the_letters() -> None:

@@ -13,6 +13,7 @@ from inference.training.state_calibrate import (
     LEAST,
     NEVER,
     Seen,
+    best_weight,
     fit,
     log_loss,
     probabilities,
@@ -23,11 +24,11 @@ from inference.training.state_calibrate import (
 
 def seen(margins: list[float], classes: list[int], formats: np.ndarray | None = None) -> Seen:
     """Views whose class 0 is ahead of all others by these margins."""
-    logits = np.zeros((len(margins), CLASSES))
-    logits[:, 0] = margins
     n = len(margins)
+    logits, nothing = np.zeros((n, CLASSES)), np.zeros((n, CLASSES))
+    logits[:, 0] = margins
     return Seen(
-        logits, np.array(classes), np.zeros((n, CLASSES)) if formats is None else formats, np.full(n, 1 / n)
+        logits, np.array(classes), nothing if formats is None else formats, nothing, np.full(n, 1 / n)
     )
 
 
@@ -71,3 +72,16 @@ def test_the_format_weighs_as_much_as_it_helps(right: bool, low: float, high: fl
     formats = np.zeros((20, CLASSES))
     formats[np.arange(20), classes if right else np.array(classes) + 7] = 2.0
     assert low <= fit(seen([0.5] * 20, classes, formats))[1] <= high
+
+
+def test_names_count_beside_the_net() -> None:
+    views = seen([2.0] * 3, [5, 5, 5])
+    views.names[:, 5] = 6.0
+    assert (probabilities(views, 1.0, 0.0).argmax(axis=1) == 5).all()
+
+
+@pytest.mark.parametrize(("right", "low", "high"), [(20, 1.0, 1.2), (12, 0.1, 0.9), (0, 0.0, 0.0)])
+def test_names_weigh_as_much_as_they_can_be_trusted(right: int, low: float, high: float) -> None:
+    scores, classes = np.zeros((20, OTHER)), np.arange(20)
+    scores[np.arange(20), np.where(np.arange(20) < right, classes, classes + 9)] = 6.0
+    assert low <= best_weight(scores, classes) <= high

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A change of health is counted, kept under the chain of the audit log, and told to the office in a sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from firmware.health import Condition, Finding, Health, well
+from firmware.health_book import book, device_health, problems
+from firmware.ledger import Ledger
+from storage.audit import AuditLog, read_entries, verify_audit
+from storage.errors import AuditError
+from sync.limits import MAX_TEXT_CHARS
+from sync.schema import Heartbeat
+
+AT_US = 1_790_000_000_000_000
+LOW = Finding("power", Condition.DEGRADED, "battery_low", "charge or replace the battery")
+
+
+def test_trouble_and_recovery_are_counted_and_audited(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    ledger = Ledger(tmp_path / "ledger.json")
+    audit = AuditLog.open(tmp_path / "audit" / "audit.jsonl", key)
+    health = Health(book(ledger, audit, "cam0"))
+    health.report(LOW, AT_US)
+    health.report(LOW, AT_US + 1)
+    health.report(well("power"), AT_US + 2)
+    assert ledger.totals() == {"health: power battery low": 1, "health: power ok": 1}
+    entries = list(read_entries(tmp_path / "audit" / "audit.jsonl"))
+    assert [
+        (entry.event, entry.fields["code"], entry.fields["before"], entry.at_us)
+        for entry in entries
+        if entry.event == "health_changed"
+    ] == [
+        ("health_changed", "battery_low", "", AT_US),
+        ("health_changed", "", "battery_low", AT_US + 2),
+    ]
+    report = verify_audit(tmp_path / "audit" / "audit.jsonl", key.public_key())
+    assert report.ok
+    assert report.unsigned == 0
+
+
+def test_an_audit_log_that_takes_nothing_stops_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_args: object, **_more: object) -> None:
+        raise AuditError("no room")
+
+    audit = AuditLog.open(tmp_path / "audit.jsonl", ec.generate_private_key(ec.SECP256R1()))
+    monkeypatch.setattr(audit, "append", refuse)
+    ledger = Ledger(tmp_path / "ledger.json")
+    Health(book(ledger, audit, "cam0")).report(LOW, AT_US)
+    assert ledger.totals() == {"health: power battery low": 1}
+
+
+def test_the_office_hears_what_is_wrong_since_when_and_what_to_do() -> None:
+    health = Health()
+    health.report(well("lamp"), AT_US)
+    health.report(Finding("gnss", Condition.ABSENT), AT_US)
+    health.report(LOW, AT_US)
+    health.report(Finding("camera", Condition.FAILED, "lost", "x" * 2 * MAX_TEXT_CHARS), AT_US)
+    told = problems(health.snapshot())
+    assert [line.split(":")[0] for line in told] == ["camera", "power"]
+    assert told[1] == "power: battery low since 2026-09-21 14:13 UTC - charge or replace the battery"
+    Heartbeat(device_id="dev-1", boot_id="b", sent_us=1, problems=told)  # within the wire's bounds
+
+
+def test_the_heartbeat_carries_both_services() -> None:
+    health, own = Health(), Health()
+    health.report(LOW, AT_US)
+    own.report(Finding("modem", Condition.FAILED, "mute", "check its power"), AT_US)
+    eye = {"frames": 7, "lists": [], "health": health.snapshot(), "ledger": {"reads": 3}}
+    told = device_health(eye, own.snapshot(), {"health: modem mute": 1})
+    assert told["counters"] == {"reads": 3, "health: modem mute": 1}
+    assert told["health"] == {"frames": 7}
+    assert [line.split(":")[0] for line in told["problems"]] == ["power", "modem"]
+    Heartbeat(device_id="dev-1", boot_id="b", sent_us=1, **told)
+
+
+def test_an_eye_that_does_not_answer_is_a_problem() -> None:
+    told = device_health(None, [], {})
+    assert told["problems"] == ("the eye does not answer",)
+    Heartbeat(device_id="dev-1", boot_id="b", sent_us=1, **told)
