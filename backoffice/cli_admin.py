@@ -21,11 +21,14 @@ from backoffice.server import OfficeServer, Ports, wait_for_signal
 from backoffice.settings import Settings
 from storage.atomic import write_atomic
 from storage.audit import AuditReport, Checkpoint, verify_audit
+from storage.offline import verify_audit as offline_checker
 from sync.certificates import load_public_key, spoken
 from sync.schema import canonical_json
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no public name
+
+CHECKER = Path(offline_checker.__file__)  # one file that needs nothing of ours
 
 
 def add_commands(commands: Commands) -> None:
@@ -206,7 +209,9 @@ def _add_audit(commands: Commands) -> None:
     check.add_argument("folder", type=Path, metavar="DIR")
     _json_flag(check)
     check.set_defaults(run=_audit_check)
-    export = group.add_parser("export", help="copy the log, its public key and a signed checkpoint")
+    export = group.add_parser(
+        "export", help="copy the log, its key, a signed checkpoint and the script that checks them"
+    )
     export.add_argument("--out", type=Path, required=True, metavar="DIR")
     export.set_defaults(run=_audit_export)
 
@@ -239,7 +244,10 @@ def _audit_export(arguments: argparse.Namespace) -> int:
         write_atomic(arguments.out / "audit.jsonl", layout.audit.read_bytes())
         write_atomic(arguments.out / "audit.pub", (layout.keys / "audit.pub").read_bytes())
         write_atomic(arguments.out / "checkpoint.json", canonical_json(checkpoint.as_fields()) + b"\n")
-    say(f"the audit log, its key and a checkpoint are in {arguments.out}{os.sep}")
+        write_atomic(arguments.out / CHECKER.name, CHECKER.read_bytes())
+    say(
+        f"the audit log, its key, a checkpoint and {CHECKER.name}, which checks them, are in {arguments.out}{os.sep}"
+    )
     return 0
 
 

@@ -61,8 +61,9 @@ class PinAlertOutput:
                 buzzer=False, lamp=False
             )  # where the kernel keeps a released pin's level, it keeps off
         self._closed = True
-        self._release()
         atexit.unregister(self.close)
+        with contextlib.suppress(*self._errors()):  # of lost pins there is nothing to release
+            self._release()
 
 
 def read_pins(driver: str, read: Options) -> tuple[dict[str, str], str]:

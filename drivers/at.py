@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
+from drivers.line_buffer import ANY_END, LineBuffer
 from drivers.types import Registration, SimCard
 
 MAX_LINE_BYTES: Final = 512  # longer is no answer to anything that is asked here
@@ -42,17 +43,12 @@ class AtLines:
     """Feed it bytes; it gives whole lines, and drops what has no end."""
 
     def __init__(self) -> None:
-        self._pending = b""
-        self._skipping = False
+        self._lines = LineBuffer(MAX_LINE_BYTES, ANY_END)
 
     def feed(self, data: bytes) -> list[str]:
         """The lines that have ended, without blanks around and without empty ones."""
-        *ended, self._pending = re.split(rb"[\r\n]", self._pending + data)
-        if self._skipping and ended:
-            ended[0], self._skipping = b"", False
-        if len(self._pending) > MAX_LINE_BYTES:
-            self._pending, self._skipping = b"", True
-        lines = (line.decode("ascii", "replace").strip() for line in ended if len(line) <= MAX_LINE_BYTES)
+        ended = (line for line in self._lines.feed(data) if len(line) <= MAX_LINE_BYTES)
+        lines = (line.decode("ascii", "replace").strip() for line in ended)
         return [line for line in lines if line]
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
@@ -15,6 +14,7 @@ from structlog import get_logger
 
 from drivers.errors import BadOption, CameraClosed, CameraLost, CameraTimeout, LibraryMissing
 from drivers.options import Options
+from drivers.pacing import moment
 from drivers.pi_sensors import FALLBACK_SIZE, USEFUL_GAIN, SensorProfile, profile
 from drivers.types import CameraCaps, Exposure, Frame, FrameMetadata, Pixels
 
@@ -22,7 +22,6 @@ PIXEL_FORMAT: Final = "RGB888"  # libcamera's name for bytes in the order blue, 
 LOWRES_FORMAT: Final = "YUV420"  # its first plane is the luminance
 BUFFERS: Final = 4
 LOST_AFTER_S: Final = 12.0  # seconds of waiting in vain: libcamera tells a pulled cable only in its own log
-OLDEST_NS: Final = 10_000_000_000  # ns; a sensor's timestamp further away is not believed
 MANUAL_FOCUS: Final = 0  # libcamera's AfModeManual
 WORKING_DISTANCE_M: Final = 10.0  # metres: where a lens that moves is held
 
@@ -103,14 +102,10 @@ class PiCamera:
         return np.ascontiguousarray(request.make_array("lores")[:height, :width])
 
     def _frame(self, pixels: Pixels, lowres: Pixels | None, told: Mapping[str, Any]) -> Frame:
-        now_ns = time.monotonic_ns()
-        at_ns = int(told.get("SensorTimestamp", now_ns))  # CLOCK_MONOTONIC on Linux
-        if not 0 <= now_ns - at_ns < OLDEST_NS:
-            at_ns = now_ns
+        at_us, at_ns = moment(told.get("SensorTimestamp"))  # CLOCK_MONOTONIC on Linux
         if self._last_ns is not None:  # requests that nobody took show as a gap
             self._sequence += max(1, round((at_ns - self._last_ns) * self._caps.fps / 1e9))
         self._last_ns = at_ns
-        at_us = (time.time_ns() - (now_ns - at_ns)) // 1000
         gain = float(told.get("AnalogueGain", 1.0)) * float(told.get("DigitalGain", 1.0))
         exposure = Exposure(int(told.get("ExposureTime", 0)), gain)
         metadata = FrameMetadata(

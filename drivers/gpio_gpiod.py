@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -87,13 +88,18 @@ class GpiodGpio:
             raise PinBusy(f"pin {pin} was lost ({error})") from error
 
     def close(self) -> None:
-        """Outputs low, every line released."""
-        for pin, line in self._outputs.items():
-            line.set_value(pin, self._library.line.Value.INACTIVE)
-        for line in (*self._outputs.values(), *self._inputs.values()):
-            line.release()
+        """Outputs low, every line released, whatever one of them does; raises PinBusy at the end."""
+        outputs, inputs = dict(self._outputs), [*self._inputs.values()]
         self._outputs.clear()
         self._inputs.clear()
+        try:
+            with contextlib.ExitStack() as ends:  # last in, first out
+                for line in (*outputs.values(), *inputs):
+                    ends.callback(line.release)
+                for pin, line in outputs.items():
+                    ends.callback(line.set_value, pin, self._library.line.Value.INACTIVE)
+        except OSError as error:
+            raise PinBusy(f"a pin was lost ({error})") from error
 
 
 def open_gpiod(options: Mapping[str, object]) -> GpiodGpio:

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-from gpiozero import DigitalInputDevice, DigitalOutputDevice, GPIOZeroError
+from gpiozero import DigitalInputDevice, DigitalOutputDevice
 
-from drivers.errors import DriverError, PinBusy
 from drivers.options import Options
+from drivers.pin_errors import busy_if_lost
 
 
 class GpiozeroGpio:
@@ -22,33 +23,31 @@ class GpiozeroGpio:
 
     def write(self, pin: int, value: bool) -> None:  # noqa: FBT001 - a pin's level
         """Drives an output; raises PinBusy."""
-        try:
+        with busy_if_lost(f"pin {pin} cannot be an output"):
             if pin not in self._outputs:
                 self._outputs[pin] = DigitalOutputDevice(pin, initial_value=False, pin_factory=self._factory)
             self._outputs[pin].value = value
-        except GPIOZeroError as error:
-            raise PinBusy(f"pin {pin} cannot be an output ({type(error).__name__})") from error
 
     def read(self, pin: int) -> bool:
         """The electrical level of an input (True = high); an output reads back what it drives."""
-        if pin in self._outputs:
-            return bool(self._outputs[pin].value)
-        try:
+        with busy_if_lost(f"pin {pin} cannot be an input"):
+            if pin in self._outputs:
+                return bool(self._outputs[pin].value)
             if pin not in self._inputs:
                 device = DigitalInputDevice(pin, pull_up=self._pull_up, pin_factory=self._factory)
                 self._inputs[pin] = device
             return bool(self._inputs[pin].pin.state)
-        except GPIOZeroError as error:
-            raise PinBusy(f"pin {pin} cannot be an input ({type(error).__name__})") from error
 
     def close(self) -> None:
-        """Outputs low, every pin released."""
-        for device in self._outputs.values():
-            device.off()
-        for device in (*self._outputs.values(), *self._inputs.values()):
-            device.close()
+        """Outputs low, every pin released, whatever one of them does; raises PinBusy at the end."""
+        outputs, inputs = [*self._outputs.values()], [*self._inputs.values()]
         self._outputs.clear()
         self._inputs.clear()
+        with busy_if_lost("a pin was lost"), contextlib.ExitStack() as ends:  # last in, first out
+            for device in (*outputs, *inputs):
+                ends.callback(device.close)
+            for device in outputs:
+                ends.callback(device.off)
 
 
 def open_gpiozero(options: Mapping[str, object]) -> GpiozeroGpio:
@@ -56,7 +55,4 @@ def open_gpiozero(options: Mapping[str, object]) -> GpiozeroGpio:
     read = Options("gpio gpiozero", options)
     factory, pull_up = read.thing("pin_factory"), read.flag("pull_up", default=True)
     read.finish()
-    try:
-        return GpiozeroGpio(factory, pull_up=pull_up)
-    except GPIOZeroError as error:
-        raise DriverError(f"gpio: no pins on this machine ({type(error).__name__})") from error
+    return GpiozeroGpio(factory, pull_up=pull_up)

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from drivers.errors import GnssLost
 from drivers.gnss_time import Dated, dated, utc_us
+from drivers.line_buffer import LineBuffer
 from drivers.nmea import ERROR_PER_HDOP_M, SIGMAS, WORST_ACCURACY_M
 from drivers.types import Fix, GnssCounters
 
@@ -74,8 +75,7 @@ class GpsdReader:
 
     def __init__(self, source: str) -> None:
         self._source = source
-        self._pending = b""
-        self._skipping = False
+        self._lines = LineBuffer(MAX_LINE_BYTES)
         self._deviation_m: float | None = None
         self._hdop: float | None = None
         self._satellites = 0
@@ -84,15 +84,11 @@ class GpsdReader:
 
     def feed(self, data: bytes) -> bool:
         """Takes bytes as they come; True when `latest` was set anew. Raises GnssLost when gpsd has no receiver."""
-        lines = (self._pending + data).split(b"\n")
-        self._pending = lines.pop()
-        fresh = False
-        for line in lines:
-            fresh |= not self._skipping and bool(line.strip()) and self._line(line)
-            self._skipping = False
-        if len(self._pending) > MAX_LINE_BYTES:
-            self._pending, self._skipping = b"", True
-            self.counters = replace(self.counters, damaged=self.counters.damaged + 1)
+        dropped, fresh = self._lines.dropped, False
+        for line in self._lines.feed(data):
+            fresh |= bool(line.strip()) and self._line(line)
+        damaged = self.counters.damaged + self._lines.dropped - dropped
+        self.counters = replace(self.counters, damaged=damaged)
         return fresh
 
     def _line(self, line: bytes) -> bool:

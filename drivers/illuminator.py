@@ -3,22 +3,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from drivers.errors import BadOption
+from drivers.errors import BadOption, DriverError
 from drivers.lamp_limits import CUT_C, DutyLimit, HeatBudget, StrobeLine, TemperatureLimit, lowered
 from drivers.options import Options
+from drivers.thermometer import SlowThermometer, millidegrees
 from drivers.types import IlluminatorState
 
 POLL_S: Final = 1.0  # how often a thermometer or a strobe line is looked at while the lamp shines
 EARLY_S: Final = 0.01  # a timer that fires so much earlier than needed need not be set anew
-MAX_SENSOR_BYTES: Final = 64  # bytes read of a thermometer's file
 DARKER: Final = 1e-9  # of power: less is rounding
 
 Celsius = Callable[[], float | None]
@@ -26,7 +26,10 @@ Celsius = Callable[[], float | None]
 
 @dataclass(frozen=True, slots=True)
 class Interlock:
-    """What holds a lamp back: its heat budget, a thermometer on its heat sink, the strobe line that gates it."""
+    """What holds a lamp back: its heat budget, a thermometer on its heat sink, the strobe line that gates it.
+
+    The thermometer is asked in the camera's thread: it has to answer at once.
+    """
 
     limit: DutyLimit
     thermometer: Celsius | None = None
@@ -41,16 +44,8 @@ def read_interlock(
     """Options: sustained and hot_c (both can only lower), temperature_path (a sysfs file in millidegrees)."""
     sustained, path = read.optional("sustained", 0.0, 1.0), read.optional_path("temperature_path")
     cut_c = read.number("hot_c", CUT_C, 20.0, CUT_C)
-    thermometer = None if path is None else lambda: _celsius(path)
+    thermometer = None if path is None else SlowThermometer(millidegrees(path))
     return Interlock(lowered(limit, sustained), thermometer, cut_c, strobe, switched)
-
-
-def _celsius(path: Path) -> float | None:
-    try:
-        with path.open("rb") as file:
-            return int(file.read(MAX_SENSOR_BYTES).decode("ascii").strip()) / 1000.0
-    except (OSError, ValueError):
-        return None
 
 
 class LimitedLamp:
@@ -72,9 +67,11 @@ class LimitedLamp:
         self._timer: threading.Timer | None = None
         self._due_s = 0.0
         self._told_duty = 1.0
-        self._state = IlluminatorState(0.0, 0.0, limited=False, dimmable=not interlock.switched)
+        self._driven = 0.0  # what the pin took last
+        self._problem: DriverError | None = None  # it did not take the newest
         self._closed = False
         drive(0.0)
+        self._state, _ = self._grant(0.0, monotonic_s())
 
     def set_power(self, power: float) -> None:
         """Asks for 0..1 of full power (clamped); raises BadOption for NaN."""
@@ -95,15 +92,14 @@ class LimitedLamp:
         line = self._interlock.strobe
         return 1.0 if line is None else max(self._told_duty, line.duty(now_s))
 
-    def _apply(self, requested: float) -> None:
-        if self._closed:
-            return
-        now_s, thermometer = self._monotonic_s(), self._interlock.thermometer
+    def _grant(self, requested: float, now_s: float) -> tuple[IlluminatorState, float | None]:
+        """What the interlock gives from now on, and after how many seconds to look again."""
+        thermometer = self._interlock.thermometer
         celsius = None if thermometer is None else thermometer()
         cap = 1.0 if thermometer is None else self._heat_sink.cap(celsius)
         duty = self._duty(now_s)
         power, again_s = self._budget.grant(min(requested, cap), now_s, duty)
-        self._state = IlluminatorState(
+        state = IlluminatorState(
             power,
             requested,
             limited=power < requested - DARKER,
@@ -113,8 +109,29 @@ class LimitedLamp:
             hot=cap < min(requested, 1.0),
             temperature_c=celsius,
         )
-        self._arm(again_s, now_s)
+        return state, again_s
+
+    def _apply(self, requested: float) -> None:
+        """Raises DriverError when the pin does not take it; the timer tries again, and until then `state` raises it."""
+        if self._closed:
+            return
+        now_s = self._monotonic_s()
+        self._state, again_s = self._grant(requested, now_s)
+        power = self._state.power
+        try:
+            self._put(min(power, self._driven))  # less at once: setting the timer may fail
+            self._arm(again_s, now_s)
+            if power > self._driven:
+                self._put(power)
+            self._problem = None
+        except DriverError as error:
+            self._problem = error
+            self._start(POLL_S, now_s)
+            raise
+
+    def _put(self, power: float) -> None:
         self._drive(power)
+        self._driven = power
 
     def _arm(self, again_s: float | None, now_s: float) -> None:
         """Looks again in time; a timer that fires soon enough anyway is left alone."""
@@ -126,11 +143,19 @@ class LimitedLamp:
             return
         if self._timer is not None and now_s < self._due_s <= now_s + again_s + EARLY_S:
             return
+        self._start(again_s, now_s)
+
+    def _start(self, after_s: float, now_s: float) -> None:
+        """Sets the timer anew; without one nobody would cut the power back: dark, and raises DriverError."""
         self._disarm()
-        self._due_s = now_s + again_s
-        self._timer = threading.Timer(again_s, self.check)
-        self._timer.daemon = True
-        self._timer.start()
+        timer = threading.Timer(after_s, self.check)
+        timer.daemon = True
+        try:
+            timer.start()
+        except RuntimeError as error:
+            self._put(0.0)
+            raise DriverError("illuminator: no thread for its interlock, so it stays dark") from error
+        self._timer, self._due_s = timer, now_s + after_s
 
     def _disarm(self) -> None:
         if self._timer is not None:
@@ -141,15 +166,20 @@ class LimitedLamp:
         """Applies the interlock now; the timer calls it."""
         with self._lock:
             self._disarm()
-            self._apply(self._state.requested)
+            with contextlib.suppress(DriverError):  # kept for whoever asks next
+                self._apply(self._state.requested)
 
     def off(self) -> None:
         """Dark at once."""
         self.set_power(0.0)
 
     def state(self) -> IlluminatorState:
-        """What the lamp does now."""
+        """What the lamp does now; raises DriverError while its pin does not take what the interlock says."""
         with self._lock:
+            if self._problem is not None:
+                raise self._problem
+            if self._interlock.thermometer is not None:
+                self._interlock.thermometer()  # so that the next lamp light finds a fresh value
             return self._state
 
     def close(self) -> None:
@@ -160,7 +190,7 @@ class LimitedLamp:
             try:
                 self.off()
             finally:
-                self._closed = True
+                self._closed, self._problem = True, None
                 self._disarm()
                 self._release()
 

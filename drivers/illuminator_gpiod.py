@@ -62,6 +62,17 @@ def open_gpiod(options: Mapping[str, object]) -> LimitedLamp:
     interlock = read_interlock(read, SWITCH_LIMIT, switched=True, strobe=edges)
     library = library_of(read.thing("library"))
     read.finish()
+
+    def drive(power: float) -> None:
+        try:
+            held.set_value(pin, library.line.Value(int(power > 0.0)))
+        except OSError as error:
+            raise PinBusy(f"illuminator: line {pin} of {chip} was lost ({error})") from error
+
+    def release() -> None:
+        atexit.unregister(lamp.close)
+        everything.close()
+
     with contextlib.ExitStack() as stack:
         held = output(library, chip, pin, active_high=active_high)
         stack.callback(held.release)
@@ -76,18 +87,7 @@ def open_gpiod(options: Mapping[str, object]) -> LimitedLamp:
                 bias=kinds.Bias.PULL_DOWN,
             )
             stack.callback(_Listener(library, sense, edges).close)
+        lamp = LimitedLamp(drive, release, interlock)
         everything = stack.pop_all()
-
-    def drive(power: float) -> None:
-        try:
-            held.set_value(pin, library.line.Value(int(power > 0.0)))
-        except OSError as error:
-            raise PinBusy(f"illuminator: line {pin} of {chip} was lost ({error})") from error
-
-    def release() -> None:
-        atexit.unregister(lamp.close)
-        everything.close()
-
-    lamp = LimitedLamp(drive, release, interlock)
     atexit.register(lamp.close)
     return lamp

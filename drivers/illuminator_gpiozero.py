@@ -9,12 +9,12 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from gpiozero import DigitalInputDevice, DigitalOutputDevice, GPIOZeroError, PWMOutputDevice
+from gpiozero import DigitalInputDevice, DigitalOutputDevice, PWMOutputDevice
 
-from drivers.errors import PinBusy
 from drivers.illuminator import LimitedLamp, read_interlock
 from drivers.lamp_limits import PWM_LIMIT, SWITCH_LIMIT, StrobeLine
 from drivers.options import Options
+from drivers.pin_errors import busy_if_lost
 
 
 def open_gpiozero(options: Mapping[str, object]) -> LimitedLamp:
@@ -33,8 +33,18 @@ def open_gpiozero(options: Mapping[str, object]) -> LimitedLamp:
     interlock = read_interlock(read, SWITCH_LIMIT if switched else PWM_LIMIT, switched=switched, strobe=line)
     read.finish()
     common = {"active_high": active_high, "initial_value": 0, "pin_factory": factory}
+
+    def drive(power: float) -> None:
+        with busy_if_lost(f"illuminator: pin {pin} was lost"):
+            device.value = power
+
+    def release() -> None:
+        atexit.unregister(lamp.close)
+        with busy_if_lost(f"illuminator: pin {pin} was lost"):
+            devices.close()
+
     with contextlib.ExitStack() as held:
-        try:
+        with busy_if_lost(f"illuminator: pin {pin} cannot be driven"):
             if switched:
                 device = held.enter_context(DigitalOutputDevice(pin, **common))
             else:
@@ -42,21 +52,8 @@ def open_gpiozero(options: Mapping[str, object]) -> LimitedLamp:
             if line is not None:
                 sense = DigitalInputDevice(strobe_pin, pull_up=False, pin_factory=factory)
                 _listen(held.enter_context(sense), line)
-        except GPIOZeroError as error:
-            raise PinBusy(f"illuminator: pin {pin} cannot be driven ({type(error).__name__})") from error
+        lamp = LimitedLamp(drive, release, interlock)
         devices = held.pop_all()
-
-    def drive(power: float) -> None:
-        try:
-            device.value = power
-        except (GPIOZeroError, OSError) as error:
-            raise PinBusy(f"illuminator: pin {pin} was lost ({type(error).__name__})") from error
-
-    def release() -> None:
-        atexit.unregister(lamp.close)
-        devices.close()
-
-    lamp = LimitedLamp(drive, release, interlock)
     atexit.register(lamp.close)
     return lamp
 

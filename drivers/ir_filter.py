@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -26,8 +27,10 @@ class PulsedFilter:
         self._rest()
 
     def _rest(self) -> None:
-        for pin in self._pins:
-            self._gpio.write(pin, False)  # noqa: FBT003 - a pin's level
+        """Both low, whatever one of them does: a coil that stays on burns. Raises PinBusy at the end."""
+        with contextlib.ExitStack() as writes:
+            for pin in self._pins:
+                writes.callback(self._gpio.write, pin, False)  # noqa: FBT003 - a pin's level
 
     def place(self, *, inside: bool) -> None:
         """Moves it and waits for the pulse's length; raises PinBusy."""
@@ -74,7 +77,8 @@ def _open_pins(driver: str, options: Mapping[str, object], gpio_options: tuple[s
     try:
         device = PulsedFilter(gpio, pins, pulse_ms / 1000.0)
     except PinBusy:
-        gpio.close()
+        with contextlib.suppress(PinBusy):  # the first one tells enough
+            gpio.close()
         raise
     atexit.register(device.close)
     return device

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections import deque
 from dataclasses import dataclass
 from typing import Final
@@ -31,6 +32,9 @@ CUT_C: Final = 85.0  # the heat sink's temperature at which the lamp goes dark
 DERATE_C: Final = 15.0  # below that, power falls in a straight line
 BACK_C: Final = 10.0  # below that, a lamp that was cut may shine again
 BLIND_CAP: Final = 0.3  # a thermometer that was promised gives no value
+# Colder is no night but a sensor torn off (-127). Exactly 0.0, which a DS18B20 without supply gives too, is believed:
+# in winter it is true for hours, a switched lamp would stay dark then, and the heat budget needs no thermometer.
+BROKEN_C: Final = -60.0
 LINE_WINDOW_S: Final = 1.0  # over which a strobe line's duty is measured
 
 
@@ -44,11 +48,15 @@ def lowered(limit: DutyLimit, sustained: float | None) -> DutyLimit:
 
 
 class HeatBudget:
-    """Pure book-keeping of the lamp's heat over time; seconds come from the caller."""
+    """Pure book-keeping of the lamp's heat over time; seconds come from the caller.
+
+    What was before is not known, so it starts warm, or a program that starts again and again would burn the lamp:
+    dimmed at its sustained power until it has rested, switched (where resting is darkness) with half of its burst.
+    """
 
     def __init__(self, limit: DutyLimit, *, switched: bool) -> None:
         self._limit, self._switched = limit, switched
-        self._heat = 0.0
+        self._heat = limit.cap / 2 if switched else limit.cap
         self._resting = False
         self._power = 0.0
         self._duty = 1.0
@@ -100,7 +108,7 @@ class TemperatureLimit:
 
     def cap(self, celsius: float | None) -> float:
         """The highest power now, 0..1; None or no number: the thermometer fails."""
-        if celsius is None or not math.isfinite(celsius):
+        if celsius is None or not math.isfinite(celsius) or celsius < BROKEN_C:
             return 0.0 if self._cut else BLIND_CAP
         if celsius >= self._cut_c:
             self._cut = True
@@ -110,28 +118,35 @@ class TemperatureLimit:
 
 
 class StrobeLine:
-    """The duty of a camera's strobe line, from its edges; a line that rests counts as always on."""
+    """The duty of a camera's strobe line, from its edges; a line that rests counts as always on.
+
+    Edges come in a thread of the pin library, questions from the camera's and the interlock's.
+    """
 
     def __init__(self) -> None:
         self._pulses: deque[tuple[float, float]] = deque()
         self._high_since_s: float | None = None
+        self._lock = threading.Lock()
 
     def edge(self, high: bool, at_s: float) -> None:  # noqa: FBT001 - a line's level
         """The line changed at a monotonic time."""
-        if high:
-            self._high_since_s = at_s
-        elif self._high_since_s is not None:
-            self._pulses.append((self._high_since_s, max(at_s, self._high_since_s)))
-            self._high_since_s = None
-        while self._pulses and self._pulses[0][1] < at_s - LINE_WINDOW_S:
-            self._pulses.popleft()
+        with self._lock:
+            if high:
+                self._high_since_s = at_s
+            elif self._high_since_s is not None:
+                self._pulses.append((self._high_since_s, max(at_s, self._high_since_s)))
+                self._high_since_s = None
+            while self._pulses and self._pulses[0][1] < at_s - LINE_WINDOW_S:
+                self._pulses.popleft()
 
     def duty(self, now_s: float) -> float:
         """Share of the last LINE_WINDOW_S in which it was high; 1.0 when nothing moved in it."""
         begin_s = now_s - LINE_WINDOW_S
-        high = [(max(begin_s, since), min(now_s, until)) for since, until in self._pulses if until > begin_s]
+        with self._lock:
+            pulses, high_since_s = tuple(self._pulses), self._high_since_s
+        high = [(max(begin_s, since), min(now_s, until)) for since, until in pulses if until > begin_s]
         if not high:
             return 1.0
-        if self._high_since_s is not None:
-            high.append((max(begin_s, self._high_since_s), now_s))
+        if high_since_s is not None:
+            high.append((max(begin_s, high_since_s), now_s))
         return min(1.0, sum(max(0.0, until - since) for since, until in high) / LINE_WINDOW_S)

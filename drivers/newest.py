@@ -4,16 +4,15 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from drivers.errors import CameraClosed, CameraLost, CameraTimeout
+from drivers.pacing import moment
 from drivers.types import NO_METADATA, Exposure, Frame, FrameMetadata, Pixels
 
 JOIN_S: Final = 12.0  # seconds; OpenCV's own wait for a V4L2 frame ends after 10
-OLDEST_NS: Final = 10_000_000_000  # ns; a timestamp further away is not believed
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +80,7 @@ class NewestFrame:
 
 
 def _frame(grabbed: Grabbed, sequence: int) -> Frame:
-    now_ns = time.monotonic_ns()
-    at_ns = now_ns if grabbed.at_ns is None or not 0 <= now_ns - grabbed.at_ns < OLDEST_NS else grabbed.at_ns
-    at_us = (time.time_ns() - (now_ns - at_ns)) // 1000
+    at_us, at_ns = moment(grabbed.at_ns)
     return Frame(
         grabbed.pixels, at_us, at_ns, sequence, grabbed.exposure, ir=False, metadata=grabbed.metadata
     )

@@ -14,6 +14,7 @@ from math import hypot
 from typing import Final
 
 from drivers.gnss_time import dated, utc_us
+from drivers.line_buffer import LineBuffer
 from drivers.types import Fix, GnssCounters
 
 MAX_SENTENCE_BYTES: Final = 120  # the standard says 82; receivers with many digits send a few more
@@ -93,8 +94,7 @@ class NmeaReader:
 
     def __init__(self, source: str) -> None:
         self._source = source
-        self._pending = b""
-        self._skipping = False
+        self._lines = LineBuffer(MAX_SENTENCE_BYTES)
         self._gga: tuple[int, int, float] = (1, 0, WORST_ACCURACY_M)  # quality, satellites, accuracy
         self._gst_m: float | None = None
         self._gga_since_gst = 0
@@ -103,15 +103,11 @@ class NmeaReader:
 
     def feed(self, data: bytes) -> bool:
         """Takes bytes as they come; True when `latest` was set anew."""
-        lines = (self._pending + data).split(b"\n")
-        self._pending = lines.pop()
-        fresh = False
-        for line in lines:
-            fresh |= not self._skipping and self._line(line)
-            self._skipping = False
-        if len(self._pending) > MAX_SENTENCE_BYTES:  # noise without line ends must not pile up
-            self._pending, self._skipping = b"", True
-            self._count_damaged()
+        dropped, fresh = self._lines.dropped, False
+        for line in self._lines.feed(data):
+            fresh |= self._line(line)
+        damaged = self.counters.damaged + self._lines.dropped - dropped
+        self.counters = replace(self.counters, damaged=damaged)
         return fresh
 
     def _count_damaged(self) -> bool:

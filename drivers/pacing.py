@@ -1,9 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When a frame of a played or simulated source is due, and which times it carries."""
+"""When a frame of a played or simulated source is due, and which times a frame carries."""
 
 from __future__ import annotations
 
 import time
+from typing import Final
+
+OLDEST_NS: Final = 10_000_000_000  # ns; a driver's timestamp further away is not believed
+
+
+def moment(told_ns: int | None) -> tuple[int, int]:
+    """Unix microseconds and monotonic nanoseconds of a frame whose driver told a monotonic time, or none."""
+    now_ns = time.monotonic_ns()
+    at_ns = now_ns if told_ns is None or not 0 <= now_ns - told_ns < OLDEST_NS else told_ns
+    return (time.time_ns() - (now_ns - at_ns)) // 1000, at_ns
 
 
 class Pacer:

@@ -113,16 +113,22 @@ class Programme:
     waiting: list[_Entry] = field(default_factory=list)
 
     def add(self, pattern: Pattern, hit_id: str, now_s: float) -> None:
-        """Takes a pattern for a hit."""
-        same = next((entry for entry in self.waiting if entry.pattern is pattern), None)
-        if same is not None:
-            same.hits.add(hit_id)
+        """Takes a pattern for a hit; one that it interrupts is played anew afterwards: nobody heard it to its end."""
+        self.levels(now_s)  # what has ended meanwhile is not interrupted
+        entry, interrupted = _Entry(pattern, {hit_id}), self.playing
+        if interrupted is not None and pattern.urgency >= interrupted.pattern.urgency:
+            self._wait(entry)
             return
-        entry = _Entry(pattern, {hit_id})
-        if self.playing is not None and pattern.urgency >= self.playing.pattern.urgency:
-            self.waiting = sorted([*self.waiting, entry], key=lambda waits: waits.pattern.urgency)
+        self._play(entry, now_s)
+        if interrupted is not None:
+            self._wait(interrupted)
+
+    def _wait(self, entry: _Entry) -> None:
+        same = next((waits for waits in self.waiting if waits.pattern is entry.pattern), None)
+        if same is not None:
+            same.hits |= entry.hits
         else:
-            self._play(entry, now_s)
+            self.waiting = sorted([*self.waiting, entry], key=lambda waits: waits.pattern.urgency)
 
     def drop(self, hit_id: str, now_s: float) -> None:
         """Ends what plays or waits for this hit alone."""

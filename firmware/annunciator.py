@@ -19,8 +19,22 @@ from sync.schema import HitRecord
 
 MUTE_HELD_S: Final = 2.0  # a button held this long mutes
 MUTE_S: Final = 600.0  # a forgotten mute ends by itself
+STUCK_S: Final = 30.0  # nobody holds a button that long: it hangs, or water bridges its cable
 LOOK_S: Final = 1.0  # how often a silent thread tries busy pins again
 PART: Final = "alert_outputs"
+
+STUCK: Final = Finding(
+    PART,
+    Condition.DEGRADED,
+    "button_stuck",
+    "The button seems to be held down all the time, and no hit can be acknowledged: look for water in its cable.",
+)
+STOPPED: Final = Finding(
+    PART,
+    Condition.FAILED,
+    "stopped",
+    "Nobody in the unit hears or sees a hit: switch the unit off and on, and send its log to those who maintain it.",
+)
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +55,7 @@ class Annunciator:
         self._closing = False
         self._muted_until_s = -float("inf")
         self._pressed_since_s: float | None = None
+        self._stuck = False
         self._asked = False  # something was asked for since the thread last looked
         self._thread = threading.Thread(target=self._run, name="annunciator", daemon=True)
         self._thread.start()
@@ -78,9 +93,11 @@ class Annunciator:
         """How buzzer and lamp are."""
         if self._output is None:
             return Finding(PART, Condition.ABSENT)
+        if not self._closing and not self._thread.is_alive():
+            return STOPPED
         problem = self._output.problem
         if problem is None:
-            return well(PART)
+            return STUCK if self._stuck else well(PART)
         advice = f"Nobody in the unit hears or sees a hit: {problem}; see which program holds the pins."
         return Finding(PART, Condition.FAILED, "busy", advice)
 
@@ -129,14 +146,18 @@ class Annunciator:
         return SLOT_S if playing or held else LOOK_S
 
     def _note_button(self, *, held: bool) -> None:
-        """A press acknowledges, a long one mutes too."""
+        """A press acknowledges, a long one mutes too; one without end does neither: no hit must be missed by it."""
         if not held:
-            self._pressed_since_s = None
+            self._pressed_since_s, self._stuck = None, False
             return
         now_s = self._monotonic_s()
         if self._pressed_since_s is None:
             self._pressed_since_s = now_s
             self.acknowledge()
+        elif now_s - self._pressed_since_s >= STUCK_S:
+            if not self._stuck:
+                self._stuck = True
+                self.mute(0.0)
         elif now_s - self._pressed_since_s >= MUTE_HELD_S and not self.muted:
             self.mute()
             log.info("alert_muted", seconds=MUTE_S)

@@ -21,7 +21,7 @@ from drivers.sim.sky import Daylight
 from drivers.sim.traffic import Scenario
 from drivers.sim.weather import SEVERITIES
 from drivers.sim.world import SeenPlate, SimWorld
-from drivers.types import Frame
+from drivers.types import Exposure, Frame
 from firmware.alerts import Alerts
 from firmware.bench_road_score import Scorer
 from firmware.clock import DeviceClock
@@ -219,14 +219,14 @@ def run(args: RoadArgs, hook: Hook | None = None) -> dict[str, Any]:
     scorer = Scorer(road.fps, START_US, settle)
     with tempfile.TemporaryDirectory(prefix="wayside-road-") as folder:
         drive = Drive(args, road, Path(folder))
-        lit: list[Frame] = []
+        lit: list[tuple[Exposure, bool]] = []
         for index in range(settle + round(road.minutes * 60 * road.fps)):
             frame, plates = drive.frame()
             wall, cpu = time.perf_counter(), time.process_time()
             result = drive.look(frame)
             cost = time.perf_counter() - wall, time.process_time() - cpu
             scorer.see(index, result, plates, drive.kept.reads, cost)
-            lit.append(replace(frame, pixels=frame.pixels[:0]))
+            lit.append((frame.exposure, frame.ir))
             if hook:
                 hook(index, result, plates)
         drive.reader.flush()
@@ -254,12 +254,12 @@ def told(args: RoadArgs, road: Road) -> dict[str, Any]:
     }
 
 
-def _lighting(frames: list[Frame]) -> dict[str, Any]:
-    """What the loop of light made of the road."""
+def _lighting(frames: list[tuple[Exposure, bool]]) -> dict[str, Any]:
+    """What the loop of light made of the road: each frame's exposure, and whether the lamp lit it."""
     return {
-        "exposure_us_p50": percentile([float(frame.exposure.exposure_us) for frame in frames], 50),
-        "gain_p50": percentile([frame.exposure.gain for frame in frames], 50),
-        "ir_share": round(sum(frame.ir for frame in frames) / len(frames), 4) if frames else None,
+        "exposure_us_p50": percentile([float(exposure.exposure_us) for exposure, _ in frames], 50),
+        "gain_p50": percentile([exposure.gain for exposure, _ in frames], 50),
+        "ir_share": round(sum(ir for _, ir in frames) / len(frames), 4) if frames else None,
     }
 
 

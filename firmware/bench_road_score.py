@@ -91,13 +91,13 @@ class Scorer:
         for read in reads[self._told :]:
             frame = round((read.captured_us - self._start_us) / US_PER_S * self._fps)
             seen = nearest(read.box, self._plates[frame])
-            here = self._passes.get(seen.vehicle.number) if seen is not None else None
-            if here is None:
-                if seen is None and frame >= self._settle:
+            if seen is None:
+                if frame >= self._settle:
                     self._false.append((read.text, read.confidence))
                 continue
+            here = self._passes.setdefault(seen.vehicle.number, Pass(seen.vehicle.plate, frame))
             here.reads.append((read.text, read.confidence))
-            if now_s is not None:
+            if now_s is not None and here.frames:
                 self._delays_ms.append((now_s - here.last_index / self._fps) * 1e3)
         self._told = len(reads)
 

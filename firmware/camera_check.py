@@ -30,7 +30,8 @@ DARK_NIGHT_FRAMES: Final = (
     9_000  # frames in a row by night (10 minutes at 15 a second): an unlit road is dark
 )
 BLINDED_FRAMES: Final = 30  # frames in a row
-SLOW_FRAMES: Final = 30  # frames over which the pace is measured
+SLOW_FRAMES: Final = 30  # frames over which the pace is measured, or
+SLOW_S: Final = 5.0  # seconds, where so many frames take longer
 WELL_FRAMES: Final = 15  # frames in a row after which any of these is over
 DARK_LEVEL: Final = 12  # grey levels that an exposed picture exceeds somewhere
 DARK_SHARE: Final = 0.005  # of the picture
@@ -54,17 +55,18 @@ FOUND_WITHIN_S: Final = {  # seconds from the fault, at 15 frames a second by da
 
 
 class Pace:
-    """Frames a second by their own times, over the last SLOW_FRAMES."""
+    """Frames a second by their own times, over the last SLOW_FRAMES or SLOW_S."""
 
     def __init__(self, fps: float) -> None:
         self.fps = fps
         self._times: deque[int] = deque(maxlen=SLOW_FRAMES)
 
     def slow(self, at_ns: int) -> bool:
-        """Takes a frame's time; whether they come too slowly, which SLOW_FRAMES must have shown."""
+        """Takes a frame's time; whether they come too slowly."""
         self._times.append(at_ns)
-        span_s = (self._times[-1] - self._times[0]) / 1e9
-        return len(self._times) == SLOW_FRAMES and SLOW_SHARE * self.fps * span_s > SLOW_FRAMES - 1
+        span_s, steps = (self._times[-1] - self._times[0]) / 1e9, len(self._times) - 1
+        known = steps == SLOW_FRAMES - 1 or span_s >= SLOW_S
+        return known and SLOW_SHARE * self.fps * span_s > steps
 
     def begin(self) -> None:
         """Forgets the frames before a pause."""

@@ -22,13 +22,11 @@ GRID_PX: Final = 160  # px: width of the small picture that is looked at
 SHARP_ROWS: Final = 48  # pairs of rows by which sharpness is measured
 FINE_PX, COARSE_PX = 2, 8  # px between which a grey level's change is measured
 RAMP: Final = (FINE_PX / COARSE_PX) ** 2  # the ratio of a picture that holds nothing but slow ramps
-MIN_COARSE: Final = (
-    6.0  # grey levels squared; a picture with less has nothing whose sharpness could be measured
-)
+MIN_COARSE: Final = 15.0  # grey levels squared; with less (an empty road by night) nothing can be measured
 EDGE_FLOOR: Final = 8.0  # Sobel units at which an edge is as strong as what is taken for none
 LANDMARK: Final = 0.35  # certainty of an edge that counts as a landmark
 SPECTRUM_FLOOR: Final = 0.05  # of the mean, below which a spatial frequency counts less
-SHIFT: Final = 1  # cells: sway of a pole that is no turn
+SHIFT: Final = 2  # cells: sway of a pole that is no turn (1.25 % of the width)
 
 
 def plane(pixels: Grey) -> Grey:

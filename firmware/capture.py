@@ -17,10 +17,12 @@ from firmware.camera_findings import FINDINGS, PART
 from firmware.health import Condition, Finding, well
 from firmware.latest import LatestQueue
 from firmware.light import Light
+from firmware.patience import Patience
 
 CAPTURE_TIMEOUT_S = 5.0
 CAMERA_RETRY_S = 1.0
 QUEUE_TIMEOUT_S = 0.5
+LOST_S = 600.0  # after so long a new process is tried, and then ever more rarely
 STEADY_S = 2.0  # of frames, before a camera that was lost counts as well: a loose plug does not flap
 
 FAILED = Finding(
@@ -49,6 +51,7 @@ class Capture:
         *,
         lossless: bool,
         advanced: Callable[[], None],
+        patience: Patience | None = None,
     ) -> None:
         self._open_camera = open_camera
         self._queue = queue
@@ -56,6 +59,7 @@ class Capture:
         self._light = light
         self._lossless = lossless
         self._advanced = advanced
+        self._patience = patience or Patience(None)
         self._last_sequence: int | None = None
         self._found = well(PART)
         self._lost_s: float | None = None
@@ -81,7 +85,10 @@ class Capture:
             self.state, self._found = "failed", FAILED
             self.failure = error
         finally:
-            self._queue.close()
+            try:
+                self._light.gone()
+            finally:
+                self._queue.close()
 
     def finding(self) -> Finding:
         """How the camera is; one that was lost is well again only after STEADY_S of frames."""
@@ -102,6 +109,8 @@ class Capture:
                     frame = camera.capture(CAPTURE_TIMEOUT_S)
                 except CameraTimeout:
                     self._see(self._check.missed())
+                    if self._patience.bears():
+                        self._advanced()
                     continue
                 if frame is None:
                     self.state = "finished"
@@ -117,6 +126,9 @@ class Capture:
         night = self._light.night
         self._see(self._check.look(frame, night=frame.ir if night is None else night))
         if self._found.code != "frozen":  # a dark or a turned camera is no hang: no restart helps it
+            self._patience.sound()
+            self._advanced()
+        elif self._patience.bears():
             self._advanced()
         if self._wanted():
             self._enqueue(frame, stop)
@@ -128,7 +140,8 @@ class Capture:
         self._see(self._check.lost())
         self._lost_s = time.monotonic()
         self._light.gone()
-        self._advanced()  # trying again is work: a lost camera is no hung eye
+        if self._patience.bears(LOST_S):  # trying again is work; but a driver may need a new process
+            self._advanced()
         if str(error) != self._told:  # once, not every second of a night
             self._told = str(error)
             log.error("camera_lost", reason=self._told)

@@ -57,6 +57,11 @@ def build_parser() -> argparse.ArgumentParser:
     status.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="configuration file (TOML)")
     status.add_argument("--json", action="store_true", help="one JSON object")
     status.set_defaults(run=_status)
+    learn = commands.add_parser(
+        "learn-camera", help="the camera was moved or focused on purpose: it learns its road anew"
+    )
+    learn.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="configuration file (TOML)")
+    learn.set_defaults(run=_learn_camera)
     verify = commands.add_parser("verify", help="check a sealed store; reports, never deletes")
     verify.add_argument(
         "store", type=Path, metavar="STORE", help="the device's data folder, or its store folder"
@@ -224,14 +229,24 @@ def _run(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     from firmware.config import load_config
     from firmware.report import statuses
-    from firmware.status_screen import status_screen
+    from firmware.status_screen import all_well, status_screen
 
     found = statuses(load_config(options.config).data_dir)
     if options.json:
         print(json.dumps(found, sort_keys=True))
     else:
         Console(highlight=False).print(status_screen(found, time.time_ns() // 1000))
-    return ExitCode.OK if all(found.values()) else ExitCode.PROBLEM
+    return ExitCode.OK if all_well(found) else ExitCode.PROBLEM
+
+
+def _learn_camera(options: argparse.Namespace) -> int:
+    from firmware.config import load_config
+    from firmware.enrolled import ask_to_learn
+    from storage.layout import DataLayout
+
+    ask_to_learn(DataLayout(load_config(options.config).data_dir))
+    print("the eye forgets within a second what its camera used to show; it has learnt anew after an hour")
+    return ExitCode.OK
 
 
 def _verify(options: argparse.Namespace) -> int:

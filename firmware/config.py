@@ -120,7 +120,7 @@ class EyeConfig(Section):
     ring_hours: int = Field(default=24, ge=0, le=24)
     list_poll_s: float = Field(default=1.0, ge=0.1, le=600)
     retention_poll_s: float = Field(default=30.0, ge=1, le=3600)
-    repeat_s: float = Field(default=5.0, ge=0, le=3600)
+    repeat_s: float = Field(default=60.0, ge=0, le=3600)
     realert_s: float = Field(default=30.0, ge=0, le=3600)
     stall_limit_s: float = Field(default=20.0, ge=2, le=600)
 

@@ -27,6 +27,18 @@ def by_lux(lux: float | None, night_lux: float, day_lux: float) -> bool | None:
     return True if lux < night_lux else False if lux > day_lux else None
 
 
+def told(sky: bool | None, lux: float | None, need: float | None) -> bool | None:  # noqa: FBT001 - evidence
+    """What both say together: night when the sky is dark, or when plates need more light than it gives.
+
+    Day needs the picture's word, and a sky that is bright where there is a photodiode (`sky`: `by_lux`).
+    """
+    if sky:
+        return True
+    dark = None if need is None else by_need(need)
+    between = sky is None and lux is not None and math.isfinite(lux)
+    return None if between and dark is False else dark
+
+
 class DayNight:
     """`night` turns when contrary evidence has lasted for `dwell_s`."""
 

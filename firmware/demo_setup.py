@@ -44,6 +44,9 @@ name = "sim"
 
 [alert_outputs]
 name = "sim"
+
+[modem]
+name = "sim"
 """
 STILL_HOLD_FRAMES = 3
 STILL_FPS = 10.0

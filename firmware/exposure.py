@@ -9,7 +9,6 @@ from plates that were found; while a plate is in the picture, it must stay in th
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -18,11 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.types import CameraCaps, Exposure, Frame, IlluminatorState
-from firmware.daynight import DayNight, by_lux, by_need
+from firmware.daynight import DayNight, by_lux, told
 from firmware.exposure_settings import ExposureSettings
 from firmware.exposure_stops import Stops, stops
+from firmware.lamp_account import LampAccount
 from firmware.lamp_probe import Probe, Prober
 from firmware.metering import Grey, Road, level, plate_levels, road, sample, usable
+from firmware.road_light import RoadLight
 
 TARGET: Final = level(130)  # where a plate's ground should come out
 BAND: Final = (
@@ -30,7 +31,7 @@ BAND: Final = (
     0.8,
 )  # where characters can be read: from dark, but above the noise, to a washed-out ground
 SCENE_TARGET: Final = level(75)  # where the road should come out in the long frame
-PLATE_OVER_ROAD: Final = {False: 1.8, True: 3.5}  # stops, by day and under the lamp, until plates were seen
+PLATE_OVER_ROAD: Final = {False: 1.8, True: 3.5}  # stops, without and under the lamp, until plates were seen
 PLATE_OVER_ROAD_RANGE: Final = (0.5, 8.0)
 LEARNING: Final = 0.1  # share of what a frame's plates say
 PULL: Final = 1.0  # stops by which plates in sight move the exposure: when it acts, a fast car is elsewhere
@@ -39,17 +40,12 @@ NOISE_SLOPE: Final = 0.3  # ... by that many stops for each further doubling
 UP: Final = 1.5  # stops a frame
 DOWN: Final = 2.0
 HYSTERESIS: Final = 0.25  # stops: smaller changes are not made
-FOLLOW_S: Final = 1.0  # time constant of the road's light
-JUMP: Final = 1.0  # stops: more than this is no drift ...
-JUMP_FRAMES: Final = 5  # ... and is believed after so many frames: a lorry or head lamps pass, a cloud stays
 SETTLE_S: Final = 0.35  # after day turned to night or back: the filter moves, frames are on their way
 FRAME_SHARE: Final = 0.9  # of the time between frames that the shutter may take
 LONG_OVER_SHORT: Final = 1.5  # a long frame is at least that much longer
-HELD_BACK_S: Final = 30.0  # how long the lamp is not asked for more than its interlock gave
-REFUSED_S: Final = 1.0  # after which a dark lamp is no longer reckoned with
+MOST_LONG: Final = 4  # frames in a row: if more are that long, the camera does not do what it is told
 STEADY_FRAMES: Final = 6  # with one exposure before the lamp is probed
 BRIGHT: Final = 2.0  # stops above the least that lamp and camera can do: it may be day
-LAMPS_KEPT: Final = 64  # changes of the lamp's power that are remembered
 FASTEST_MPH: Final = 150.0
 
 
@@ -68,30 +64,6 @@ class Command:
     probe: Probe | None = None
 
 
-class _RoadLight:
-    """The road's light in stops at one microsecond, gain 1 and full lamp; None before the first look."""
-
-    def __init__(self) -> None:
-        self.value: float | None = None
-        self.at_most = False  # only an upper bound: the road is darker than can be seen
-        self._odd = 0
-
-    def see(self, found: Road, applied: float, passed_s: float) -> None:
-        light, value = found.level - applied, self.value
-        self.at_most = found.floor
-        if value is None:
-            self.value = light
-        elif found.washed_out or found.floor:  # bounds are facts
-            self.value = max(value, light) if found.washed_out else min(value, light)
-        elif abs(light - value) > JUMP:
-            self._odd += 1
-            if self._odd >= JUMP_FRAMES:
-                self.value, self._odd = light, 0
-        else:
-            self._odd = 0
-            self.value = value + (light - value) * (1.0 - math.exp(-passed_s / FOLLOW_S))
-
-
 class ExposureControl:
     """Driven frame by frame, no clock and no device of its own; call it from one thread."""
 
@@ -99,17 +71,16 @@ class ExposureControl:
         self._caps, self._settings = caps, settings
         self._modes = DayNight(settings.dwell_s)
         self._prober = Prober(settings.probe_s)
-        self._light = _RoadLight()
+        self._light = RoadLight()
         self._ratio = dict(PLATE_OVER_ROAD)
         self._mph = settings.road_speed_mph
-        self._lamps: deque[tuple[int, float]] = deque(maxlen=LAMPS_KEPT)
-        self._ceiling, self._ceiling_until_ns = settings.lamp_max, 0
-        self._dimmable = True
-        self._lamp_out, self._asked_since_ns = False, 0
+        self._lamp = LampAccount(settings)
         self._now_ns = self._seen_ns = self._settled_ns = 0
         self._looked: Grey | None = None
+        self._sky_is_bright = False
         self._last_lit: tuple[Road, Exposure] | None = None
-        self._steady = self._since_long = 0
+        self._steady = self._since_long = self._longs = 0
+        self._applied = True  # the camera says which exposure its frames had
         self._long_us: float | None = None
         self._wanted = self._at = self._stops().highest - 4.0
         self._command = self._short(self._at)
@@ -125,10 +96,21 @@ class ExposureControl:
         self._mph = max(self._settings.road_speed_mph, measured)
 
     def is_long(self, frame: Frame) -> bool:
-        """Whether a frame has the long exposure: the scene picture is taken of it, plates in it are smeared."""
-        if self._long_us is None:
-            return False
-        return frame.exposure.exposure_us > math.sqrt(self._longest_us() * self._long_us)
+        """Whether a frame has the long exposure: the scene picture is taken of it, plates in it are smeared.
+
+        Long ones come one at a time. Where all are, the camera keeps its own shutter: better to read them than none.
+        """
+        return self._alternates and frame.metadata.applied and self._as_long(frame)
+
+    def _as_long(self, frame: Frame) -> bool:
+        """Whether its shutter is nearer to the long one's than to the longest for plates."""
+        long_us = self._long_us
+        return long_us is not None and frame.exposure.exposure_us > math.sqrt(self._longest_us() * long_us)
+
+    @property
+    def _alternates(self) -> bool:
+        """Whether the camera gives long and short frames in turn, as far as is known."""
+        return self._caps.per_frame and self._applied and self._longs < MOST_LONG
 
     def after(
         self,
@@ -145,44 +127,28 @@ class ExposureControl:
         picture, an exposure that is no number) changes nothing.
         """
         self._now_ns = max(self._now_ns, now_ns)
-        self._heed(lamp)
+        if lamp is not None:
+            self._heed(lamp)
         probe = None
-        if usable(frame.pixels) and _sound(frame.exposure) and not self._repeated(frame):
-            found = road(sample(frame.pixels))
-            probe = self._look(frame, found, plates)
-            self._decide(probe, lux)
+        if usable(frame.pixels) and _sound(frame.exposure):
+            looked = sample(frame.pixels)
+            if not self._repeated(looked):
+                probe = self._look(frame, road(looked), plates)
+                self._decide(probe, lux)
+        self._longs, self._applied = self._longs + 1 if self._as_long(frame) else 0, frame.metadata.applied
         self._maybe_probe()
         self._command = replace(self._maybe_long(self._short(self._steered())), probe=probe)
-        self._lamps.append((self._now_ns, self._command.lamp_power))
+        self._lamp.asked(self._command.lamp_power, self._now_ns)
         return self._command
 
-    def _heed(self, lamp: IlluminatorState | None) -> None:
-        """What the lamp's interlock gives is all there is, for a while."""
-        if lamp is None:
-            return
-        self._dimmable = lamp.dimmable
-        if self._lamps:
-            self._lamps[-1] = (self._lamps[-1][0], lamp.power)
-        self._heed_refusal(refused=lamp.power <= 0.0 and not self._prober.running)
-        if lamp.limited and lamp.power > 0.0:
-            self._ceiling = max(self._settings.lamp_min, lamp.power)
-            self._ceiling_until_ns = self._now_ns + int(HELD_BACK_S * 1e9)
-        elif self._now_ns > self._ceiling_until_ns:
-            self._ceiling = max(self._settings.lamp_min, min(self._settings.lamp_max, lamp.sustained))
-
-    def _heed_refusal(self, *, refused: bool) -> None:
-        """A lamp that stays dark by night (too hot, no current to spare) leaves it all to the gain until it is back."""
-        asked = self._command.night and self._command.lamp_power > 0.0
-        if not refused or not asked:
-            self._asked_since_ns = self._now_ns
-        out = asked and self._now_ns - self._asked_since_ns > REFUSED_S * 1e9
-        if out != self._lamp_out and (out or not refused):
-            self._lamp_out = out
+    def _heed(self, lamp: IlluminatorState) -> None:
+        """What the lamp gives is all there is; one that stays dark leaves it all to the gain until it is back."""
+        wanted = self._command.night and self._command.lamp_power > 0.0 and not self._prober.running
+        if self._lamp.heed(lamp, self._now_ns, wanted=wanted):
             self._turn()
 
-    def _repeated(self, frame: Frame) -> bool:
+    def _repeated(self, looked: Grey) -> bool:
         """A hung camera gives the same picture again and again; a living sensor's noise never repeats."""
-        looked = sample(frame.pixels)
         same = self._looked is not None and np.array_equal(self._looked, looked)
         self._looked = looked
         return same
@@ -190,14 +156,11 @@ class ExposureControl:
     @property
     def _lit(self) -> bool:
         """Whether the lamp belongs to the reckoning."""
-        return self._modes.night and self._settings.lamp and not self._lamp_out
+        return self._modes.night and self._settings.lamp and not self._lamp.out
 
     def _lamp_at(self, at_ns: int) -> float:
         """The lamp's power when a frame was exposed; 1.0 where the lamp does not count."""
-        if not self._lit:
-            return 1.0
-        given = [power for since_ns, power in self._lamps if since_ns < at_ns]
-        return given[-1] if given else self._command.lamp_power
+        return self._lamp.at(at_ns, self._command.lamp_power) if self._lit else 1.0
 
     def _look(self, frame: Frame, found: Road, plates: Sequence[NDArray[Any]]) -> Probe | None:
         """Meters one frame, unless it is a long or a dark one."""
@@ -223,16 +186,16 @@ class ExposureControl:
 
     def _meter(self, plates: list[float]) -> None:
         """Turns the road's light and the plates' (stops at one microsecond) into how much signal is wanted."""
-        night, light = self._modes.night, self._light.value
+        lit, light = self._lit, self._light.value
         if light is None:
             return
-        wanted = self._quieter(TARGET - self._ratio[night] - light)
+        wanted = self._quieter(TARGET - self._ratio[lit] - light)
         if self._light.at_most:
             wanted = max(wanted, self._wanted)  # what can't be seen is no reason to go darker
         if plates:
             low, high = PLATE_OVER_ROAD_RANGE
-            learned = self._ratio[night] + LEARNING * (sum(plates) / len(plates) - light - self._ratio[night])
-            self._ratio[night] = min(max(learned, low), high)
+            learned = self._ratio[lit] + LEARNING * (sum(plates) / len(plates) - light - self._ratio[lit])
+            self._ratio[lit] = min(max(learned, low), high)
             held = min(max(wanted, BAND[0] - min(plates)), BAND[1] - max(plates))
             wanted = min(max(held, wanted - PULL), wanted + PULL)
         self._wanted = self._stops().clamped(wanted)
@@ -243,18 +206,19 @@ class ExposureControl:
         return wanted - NOISE_SLOPE * max(0.0, math.log2(gain / NOISY_GAIN))
 
     def _decide(self, probe: Probe | None, lux: float | None) -> None:
-        """Day or night, by the photodiode where there is one, else by the picture."""
-        settings, now_s = self._settings, self._now_ns / 1e9
-        if lux is not None:
-            turned = self._modes.see(by_lux(lux, settings.night_lux, settings.day_lux), now_s)
-        elif probe is not None:
+        """Day or night: by the light that plates would need, unless a photodiode says that it is dark anyway."""
+        settings, light = self._settings, self._light.value
+        need = None
+        if probe is not None:
             seen = probe.road.level - stops(probe.exposure.exposure_us, probe.exposure.gain)
-            turned = self._modes.see(by_need(self._need(seen)), now_s)
-        elif not self._lit and self._light.value is not None and self._now_ns >= self._settled_ns:
-            turned = self._modes.see(by_need(self._need(self._light.value)), now_s)
-        else:
-            return
-        if turned:
+            need = self._need(seen)
+        elif not self._lit and light is not None and self._now_ns >= self._settled_ns:
+            need = self._need(light)
+        sky = by_lux(lux, settings.night_lux, settings.day_lux)
+        self._sky_is_bright = sky is False
+        if need is None and not sky:
+            return  # under the lamp only a probe tells
+        if self._modes.see(told(sky, lux, need), self._now_ns / 1e9):
             self._turn()
 
     def _need(self, light: float) -> float:
@@ -263,7 +227,7 @@ class ExposureControl:
 
     def _turn(self) -> None:
         """Day became night or night day: what was learned of the light is void, frames on their way are too."""
-        self._light = _RoadLight()
+        self._light = RoadLight()
         self._settled_ns = self._now_ns + int(SETTLE_S * 1e9)
         self._long_us, self._since_long, self._steady = None, 0, 0
         self._last_lit = None
@@ -272,18 +236,21 @@ class ExposureControl:
         self._wanted = reach.clamped(stops(self._longest_us(), NOISY_GAIN if self._lit else 1.0))
         self._at = self._wanted
 
+    def _frame_us(self) -> float:
+        """What the time between frames leaves for the shutter."""
+        return FRAME_SHARE * 1e6 / max(1.0, self._caps.fps)
+
     def _longest_us(self) -> float:
         """The shutter's bound for plates: speed, the camera, and the time between frames."""
         low, high = self._caps.exposure_us
         rule = self._settings.shutter_us(self._mph)
-        return max(1.0, low, min(rule, high, FRAME_SHARE * 1e6 / self._caps.fps))
+        return max(1.0, low, min(rule, high, self._frame_us()))
 
     def _stops(self) -> Stops:
         """What can be done now."""
         low, high = max(1.0, self._caps.gain[0]), self._caps.gain[1]
         gain = (low, max(low, min(high, self._settings.max_gain)))
-        top = self._ceiling if self._dimmable else 1.0
-        lamp = (min(self._settings.lamp_min, top) if self._dimmable else 1.0, top) if self._lit else None
+        lamp = self._lamp.range if self._lit else None
         return Stops((max(1.0, float(self._caps.exposure_us[0])), self._longest_us()), gain, lamp)
 
     def _steered(self) -> float:
@@ -301,7 +268,7 @@ class ExposureControl:
         night = self._modes.night
         exposure = Exposure(max(1, math.floor(share.shutter_us)), round(share.gain, 3))
         lamp = 0.0 if self._prober.dark else round(share.lamp, 3)
-        if night and self._lamp_out:
+        if night and self._lamp.out:
             lamp = self._settings.lamp_max  # asked for all the same: it may come back
         return Command(exposure, lamp, night, filter_in=not night)
 
@@ -309,12 +276,13 @@ class ExposureControl:
         if not self._lit or self._prober.running or self._last_lit is None or self._steady < STEADY_FRAMES:
             return
         bright = self._at < self._stops().lowest + BRIGHT
-        if self._prober.due(self._now_ns, hurry=bright or self._modes.doubted):
+        if self._prober.due(self._now_ns, hurry=bright or self._sky_is_bright or self._modes.doubted):
             self._prober.begin(*self._last_lit, self._lamp_at(self._now_ns), self._now_ns)
 
     def _maybe_long(self, short: Command) -> Command:
         """A long exposure for the scene now and then by night."""
-        if not self._modes.night or self._prober.running or not self._settings.scene_every:
+        wanted = self._modes.night and self._alternates and self._settings.scene_every > 0
+        if not wanted or self._prober.running:
             return short
         self._since_long += 1
         if self._since_long < self._settings.scene_every:
@@ -325,7 +293,7 @@ class ExposureControl:
     def _long(self, short: Command) -> Command:
         """A long exposure that shows the road, where the short one does not."""
         low = short.exposure.exposure_us * LONG_OVER_SHORT
-        most = self._settings.scene_exposure_us, self._caps.exposure_us[1], FRAME_SHARE * 1e6 / self._caps.fps
+        most = self._settings.scene_exposure_us, self._caps.exposure_us[1], self._frame_us()
         if self._light.value is None or min(most) <= low:
             return short
         lamp = math.log2(short.lamp_power) if short.lamp_power > 0.0 else 0.0

@@ -19,6 +19,7 @@ from firmware.disk_watch import DiskWatch
 from firmware.health import Condition, Finding, well
 from firmware.latest import LatestQueue
 from firmware.light import Light
+from firmware.patience import Patience
 from firmware.reader import Reader
 from firmware.sealing import Acknowledged, Vault, describe
 from firmware.tap import Tap
@@ -86,6 +87,7 @@ class Eye:
         last_word: Callable[[], None] = lambda: None,
         report: Callable[[Finding], None] = lambda _finding: None,
         disk: DiskWatch | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self._reader = reader
         self._vault = vault
@@ -100,7 +102,13 @@ class Eye:
         self._queue: LatestQueue[Frame] = LatestQueue(settings.queue_frames)
         self._stages = Stages()
         self.capture = Capture(
-            camera, self._queue, check, light, lossless=lossless, advanced=self._stages.camera_advanced
+            camera,
+            self._queue,
+            check,
+            light,
+            lossless=lossless,
+            advanced=self._stages.camera_advanced,
+            patience=patience,
         )
         self._timings = Timings()
         self._frames = 0
@@ -118,11 +126,13 @@ class Eye:
         ]
         for thread in threads:
             thread.start()
-        while not inference_done.wait(self._settings.commit_interval_ms / 1000):
-            self._keep_up()
-        stop.set()
-        for thread in threads:
-            thread.join(CAPTURE_TIMEOUT_S + CAMERA_RETRY_S)
+        try:
+            while not inference_done.wait(self._settings.commit_interval_ms / 1000):
+                self._keep_up()
+        finally:  # a fault of the main thread too must leave no camera thread with a lamp behind
+            stop.set()
+            for thread in threads:
+                thread.join(CAPTURE_TIMEOUT_S + CAMERA_RETRY_S)
         self._end()
 
     def _end(self) -> None:
@@ -147,7 +157,8 @@ class Eye:
         self._stalled = stalled
         self._report(self.capture.finding())
         self._report(stalled_finding(stalled))
-        self._report(self._light.finding())
+        for finding in self._light.findings():
+            self._report(finding)
         if self._disk is not None:
             self._report(self._disk.finding(lost=self._vault.lost, refused=bool(refused)))
         self._report(self._feed(stalled))

@@ -59,6 +59,11 @@ class _Standing:
     since_us: int
 
 
+def _same(a: Finding, b: Finding) -> bool:
+    """Whether they tell the same trouble; its advice may name other sensors each time."""
+    return (a.condition, a.code) == (b.condition, b.code)
+
+
 def well(part: str) -> Finding:
     """Nothing is wrong with it."""
     return Finding(part, Condition.OK)
@@ -73,10 +78,14 @@ class Health:
         self._parts: dict[str, _Standing] = {}
 
     def report(self, finding: Finding, at_us: int) -> None:
-        """Takes what a watcher found at Unix µs `at_us`; the first good or absent finding is no change."""
+        """Takes what a watcher found at Unix µs `at_us`.
+
+        A first finding that is good or absent is no change, nor is new advice for the same trouble.
+        """
         with self._lock:
             standing = self._parts.get(finding.part)
-            if standing is not None and standing.finding == finding:
+            if standing is not None and _same(standing.finding, finding):
+                self._parts[finding.part] = _Standing(finding, standing.since_us)
                 return
             if standing is None and len(self._parts) >= MAX_PARTS:
                 raise ValueError(f"more than {MAX_PARTS} parts report their health")

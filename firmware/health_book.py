@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -16,30 +17,47 @@ from storage.errors import StorageError
 from sync.limits import MAX_TEXT_CHARS
 
 US_PER_S = 1_000_000
+HOUR_US: Final = 3_600 * US_PER_S
+AUDITED_AN_HOUR: Final = 20  # changes of one part; a loose plug makes thousands, each signed and synced
 
 log = structlog.get_logger(__name__)
 
 
 def book(ledger: Ledger, audit: AuditLog, source: str) -> Callable[[Change], None]:
-    """What `Health` tells its changes to; `source` is the camera (or service) that the ledger counts them under."""
+    """What `Health` tells its changes to; `source` is the camera (or service) that the ledger counts them under.
+
+    The ledger counts every change; the audit log takes AUDITED_AN_HOUR of each part.
+    """
+    audited: defaultdict[str, deque[int]] = defaultdict(lambda: deque(maxlen=AUDITED_AN_HOUR))
 
     def write(change: Change) -> None:
         finding = change.finding
         how = words(finding.code) if finding.code else finding.condition.value
         ledger.count(source, change.at_us, f"health: {finding.part} {how}")
-        fields = {
-            "part": finding.part,
-            "condition": finding.condition.value,
-            "code": finding.code,
-            "before": change.before.code if change.before else "",
-        }
-        try:
-            audit.append("health_changed", fields, at_us=change.at_us)
-            audit.checkpoint(at_us=change.at_us)  # signed at once: the part may take the unit down with it
-        except (OSError, StorageError) as error:
-            log.error("health_not_recorded", part=finding.part, reason=type(error).__name__)
+        last = audited[finding.part]
+        if len(last) == AUDITED_AN_HOUR and 0 <= change.at_us - last[0] < HOUR_US:
+            ledger.count(source, change.at_us, "health: changes not in the audit log")
+            return
+        last.append(change.at_us)
+        _keep(audit, change)
 
     return write
+
+
+def _keep(audit: AuditLog, change: Change) -> None:
+    """Signed at once: the part may take the unit down with it."""
+    finding = change.finding
+    fields = {
+        "part": finding.part,
+        "condition": finding.condition.value,
+        "code": finding.code,
+        "before": change.before.code if change.before else "",
+    }
+    try:
+        audit.append("health_changed", fields, at_us=change.at_us)
+        audit.checkpoint(at_us=change.at_us)
+    except (OSError, StorageError) as error:
+        log.error("health_not_recorded", part=finding.part, reason=type(error).__name__)
 
 
 def words(code: str) -> str:

@@ -16,7 +16,7 @@ DARK_FRAMES: Final = 5  # three may still have been lit: a camera's commands and
 LIT_FRAMES: Final = 5
 QUIET_S: Final = 1.0  # without a plate before the lamp may go dark ...
 PATIENCE: Final = 10  # ... unless that many probes' time has passed
-MOST_S: Final = 3.0  # a probe that takes longer (the camera is gone) is given up
+MOST_S: Final = 12.0  # a probe that takes longer (the camera is gone, or below a frame a second) is given up
 HURRY_S: Final = 2.0  # between probes that were asked for
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +26,12 @@ from firmware.lamp_check import LampCheck
 from firmware.reopening import Reopening
 
 ABSENT = Finding("lamp", Condition.ABSENT)
+NOT_DRIVEN = Finding(
+    "lamp",
+    Condition.DEGRADED,
+    "not_driven",
+    "the camera takes no commands for its shutter, so the lamp stays dark: choose another camera or driver",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +95,18 @@ class Light:
         self._caps = caps
 
     def gone(self) -> None:
-        """The camera is lost: no light for nobody."""
+        """The camera is lost or at its end: no light for nobody."""
         self._exposure = self._lamp_told = None
-        lamp = None if self._parts.lamp is None else self._parts.lamp.get()
-        if lamp is not None:
-            lamp.off()
-            self._lamp_state = lamp.state()
+        if self._parts.lamp is None:
+            return
+        lamp = self._parts.lamp.get()
+        try:
+            if lamp is not None:
+                lamp.off()
+                self._lamp_state = lamp.state()
+        except DriverError as error:  # camera and lamp hang on one loom: both may go at once
+            self._lamp_state = None
+            self._parts.lamp.lose(error)
 
     def _drive_lamp(self, command: Command) -> None:
         if self._parts.lamp is None or self._caps is None:
@@ -167,13 +180,29 @@ class Light:
         problem = lamp.problem
         if problem is not None and not isinstance(problem, PinBusy):
             return Finding("lamp", Condition.FAILED, "lost", f"the lamp's driver does not open: {problem}")
+        if problem is None and state is None:  # it is just being opened
+            return self._finding
         return self._check.see(command, state, now_ns, busy=problem is not None)
 
     # the main thread
 
     def finding(self) -> Finding:
         """How the lamp is."""
+        if self._parts.lamp is not None and self._caps is not None and self._control is None:
+            return NOT_DRIVEN
         return self._finding
+
+    def findings(self) -> list[Finding]:
+        """How the lamp is, and what helps to use it."""
+        return [
+            self.finding(),
+            *(_aid(name, device, advice) for name, device, advice in self._aids()),
+        ]
+
+    def _aids(self) -> list[tuple[str, Reopening[Any] | None, str]]:
+        blind = "the infrared filter does not move: by night the camera may see nothing; check its two wires"
+        dark = "the photodiode gives no value: day and night are told by the picture; check its wires"
+        return [("ir_filter", self._parts.ir_filter, blind), ("daylight", self._parts.daylight, dark)]
 
     @property
     def night(self) -> bool | None:
@@ -197,6 +226,13 @@ class Light:
 
     def close(self) -> None:
         """The lamp dark, everything given back; call it when the camera thread has ended."""
-        for device in (self._parts.lamp, self._parts.daylight, self._parts.ir_filter):
-            if device is not None:
-                device.close()
+        with ExitStack() as ends:  # each of them, whatever the others do; the lamp first
+            for device in (self._parts.ir_filter, self._parts.daylight, self._parts.lamp):
+                if device is not None:
+                    ends.callback(device.close)
+
+
+def _aid(name: str, device: Reopening[Any] | None, advice: str) -> Finding:
+    if device is None:
+        return Finding(name, Condition.ABSENT)
+    return well(name) if device.problem is None else Finding(name, Condition.DEGRADED, "lost", advice)

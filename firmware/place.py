@@ -21,6 +21,7 @@ from firmware.track import Place, Track
 
 ASK_EVERY_S: Final = 0.1  # the longer a fix lies in the port, the less sure its time is
 OFFER_EVERY_S: Final = 10.0
+SILENT_S: Final = 10.0  # a receiver tells every second at least that it has no fix: else its cable is cut
 HUNG_S: Final = 10.0  # a receiver's driver never waits: a thread that is away for longer hangs
 LONGEST_PAUSE_S: Final = 10.0  # between two tries to open the port
 SURVEY_ACCURACY_M: Final = 5.0  # of a place that a technician typed in
@@ -55,6 +56,7 @@ class PlaceWatch:
         self._track = Track()
         self._fix: Fix | None = None
         self._counters = GnssCounters()
+        self._heard_ns = monotonic_ns()
         self._offered_ns: int | None = None
 
     def start(self) -> None:
@@ -80,9 +82,12 @@ class PlaceWatch:
         self.close()
 
     def _look(self, receiver: Gnss) -> None:
-        fix = receiver.fix()
+        fix, counters = receiver.fix(), receiver.counters
         with self._lock:
-            self._fix, self._counters = fix, receiver.counters
+            unmeasured = fix is not None and fix.monotonic_ns is None
+            if unmeasured or counters != self._counters:
+                self._heard_ns = self._monotonic_ns()
+            self._fix, self._counters = fix, counters
             believed = fix is not None and fix.monotonic_ns is not None and self._track.add(fix)
         if fix is not None and believed:
             self._offer(fix)
@@ -99,10 +104,12 @@ class PlaceWatch:
         """What is to be said of the receiver now; at once, whatever the receiver does. Call it every second."""
         if self._receiver is None:
             return [Finding("gnss", Condition.ABSENT)]
-        lost = bool(self._receiver.problem) or self._receiver.away_s() > HUNG_S
+        now_s = self._monotonic_ns() / NS_PER_S
+        away = bool(self._receiver.problem) or self._receiver.away_s() > HUNG_S
         with self._lock:
+            lost = away or now_s - self._heard_ns / NS_PER_S > SILENT_S
             fix, counters = None if lost else self._fix, self._counters
-        return [self._check.look(self._monotonic_ns() / NS_PER_S, lost=lost, fix=fix, counters=counters)]
+        return [self._check.look(now_s, lost=lost, fix=fix, counters=counters)]
 
     def position(self, at_us: int) -> Fix | None:
         """Where the unit was at Unix µs of the device's clock; None when nobody knows.

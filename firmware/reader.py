@@ -153,7 +153,7 @@ class Reader:
         sure = _why_unread(voted) is None and voted.confidence >= EARLY_CONFIDENCE
         if not sure or voted.frames_agreed < EARLY_FRAMES or voted.text == here.early_text:
             return
-        if self._repeated(voted.text, track, here):
+        if self._repeated(voted, track, here):
             return
         here.early_text = voted.text
         WITHHELD.add(voted.text)
@@ -175,10 +175,11 @@ class Reader:
             self._alerts.withdraw(here.early, None, ())
             return
         WITHHELD.add(voted.text)
-        repeated = self._repeated(voted.text, track, here)
+        repeated = self._repeated(voted, track, here)
         if repeated is not None:
-            self._repeats.again(voted.text, track, self._place(here.sight.captured_us))
+            self._repeats.again(voted.text, track)
             self._count(f"repeated: {repeated}", here.sight.captured_us)
+            self._check_early(voted, here)
         elif self._keep(voted, here):
             self._repeats.kept(voted.text, track, self._place(here.sight.captured_us))
 
@@ -200,10 +201,17 @@ class Reader:
         self._tell_read(read, here.sight)
         return True
 
-    def _repeated(self, text: str, track: Track, here: Pass) -> str | None:
+    def _check_early(self, voted: VotedRead, here: Pass) -> None:
+        """A pass that is no new read: were its early hits right?"""
+        if here.early:
+            draft = self._record(voted, here, {})
+            self._alerts.withdraw(here.early, draft, self._watch.hits_of(draft, b"", self._clock.now_us()))
+
+    def _repeated(self, voted: VotedRead, track: Track, here: Pass) -> str | None:
         """Why this is no new read: it was read moments ago, it stands there still, another track is sure of it."""
-        why = self._repeats.why(text, track, self._place(here.sight.captured_us))
-        return why or (CUT_IN_TWO if self._told_elsewhere(text, here) else None)
+        listed = self._watch.listed(voted.text, voted.state, self._clock.now_us())
+        why = self._repeats.why(voted.text, track, self._place(here.sight.captured_us), listed=listed)
+        return why or (CUT_IN_TWO if self._told_elsewhere(voted.text, here) else None)
 
     def _told_elsewhere(self, text: str, here: Pass) -> bool:
         """Whether another track in sight is sure of the same text: two boxes on one plate are one vehicle."""

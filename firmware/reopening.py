@@ -7,12 +7,16 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+import structlog
+
 from drivers.errors import DriverError
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 
 T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
 
 
 class Reopening(Generic[T]):
@@ -31,11 +35,12 @@ class Reopening(Generic[T]):
         self._pause_s = min(FIRST_PAUSE_S, longest_pause_s)
         self._again_s = -float("inf")
         self._device: T | None = None
+        self._ended = False
         self.problem: DriverError | None = None
 
     def get(self) -> T | None:
         """The open device; tries to open it when it is time. Only DriverError counts as not being there."""
-        if self._device is None and self._monotonic_s() >= self._again_s:
+        if self._device is None and not self._ended and self._monotonic_s() >= self._again_s:
             try:
                 self._device = self._open()
                 self.problem = None
@@ -49,7 +54,7 @@ class Reopening(Generic[T]):
 
     def lose(self, error: DriverError) -> None:
         """The device failed in use: it is closed, and opened again after a pause."""
-        self.close()
+        self._give_back()
         self._wait(error)
 
     def _wait(self, error: DriverError) -> None:
@@ -58,7 +63,16 @@ class Reopening(Generic[T]):
         self._pause_s = min(2 * self._pause_s, self._longest_pause_s)
 
     def close(self) -> None:
-        """Gives the device back; the next `get` would open it again."""
-        if self._device is not None:
-            device, self._device = self._device, None
+        """Gives the device back for good: a thread that still runs cannot open it again."""
+        self._ended = True
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """A device that is broken may refuse to be closed too: it counts as closed."""
+        if self._device is None:
+            return
+        device, self._device = self._device, None
+        try:
             self._close(device)
+        except DriverError as error:
+            log.warning("device_close_failed", reason=str(error))

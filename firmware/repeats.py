@@ -19,6 +19,7 @@ STANDING_US: Final = 3_600 * US_PER_S  # a vehicle that stays is read again this
 PARKED_M: Final = (
     50.0  # of a patrol's two looks: the parked vehicle, the receiver's error and the way between
 )
+MOVED_M: Final = 30.0  # of a unit that drives; one that waits seems to wander by less
 STANDING_IOU: Final = 0.5  # of its last box and the next track's first: a pole that sways moves it less
 REMEMBERED: Final = 256  # texts; the one seen longest ago is forgotten first
 
@@ -41,28 +42,42 @@ class Repeats:
     def __init__(self, gap_s: float) -> None:
         self._gap_us = gap_s * US_PER_S
         self._seen: OrderedDict[tuple[str, str], _Seen] = OrderedDict()
+        self._place: Position | None = None  # of the unit, as it was at its last step of MOVED_M ...
+        self._moved_us = 0  # ... and when that was
 
-    def why(self, text: str, track: Track, position: Position | None) -> str | None:
-        """Why a track is no new read of this text: CUT_IN_TWO, STANDING; None: it is one."""
+    def why(self, text: str, track: Track, position: Position | None, *, listed: bool) -> str | None:
+        """Why a track is no new read of this text: CUT_IN_TWO, STANDING; None: it is one.
+
+        A `listed` vehicle that a patrol meets again may have driven since: only the picture says that it stands.
+        """
+        self._follow(position, track.last_us)
         before = self._seen.get((track.source, fold(text)))
         if before is None or track.last_us - before.kept_us > STANDING_US:
             return None
         if track.first_us - before.last_us <= self._gap_us:
             return CUT_IN_TWO
         stands = iou(before.box, track.observations[0].read.box) >= STANDING_IOU
-        return STANDING if stands or _near(before.position, position) else None
+        parked = not listed and self._moved_us > before.kept_us and _near(before.position, position)
+        return STANDING if stands or parked else None
+
+    def _follow(self, position: Position | None, at_us: int) -> None:
+        """Notes whether the unit moves: one that waits sees moving vehicles, one that passes by sees parked ones."""
+        if position is None or position.source == SURVEYED:
+            return
+        if self._place is None:
+            self._place = position
+        elif _apart_m(self._place, position) > MOVED_M:
+            self._place, self._moved_us = position, at_us
 
     def kept(self, text: str, track: Track, position: Position | None) -> None:
         """A read of the track was kept."""
         box = track.observations[-1].read.box
         self._note(text, track, _Seen(track.last_us, track.last_us, box, position))
 
-    def again(self, text: str, track: Track, position: Position | None) -> None:
+    def again(self, text: str, track: Track) -> None:
         """It was in sight again, and no read was made of it."""
         before = self._seen.get((track.source, fold(text)))
-        if before is None:  # another track of the same vehicle was sure of the text first
-            self.kept(text, track, position)
-        else:
+        if before is not None:  # else another track in sight is sure of the text: that one becomes the read
             box = track.observations[-1].read.box
             self._note(text, track, replace(before, last_us=track.last_us, box=box))
 
@@ -78,4 +93,8 @@ def _near(a: Position | None, b: Position | None) -> bool:
     """Whether a moving unit saw both from about one place; a fixed one, which sees everything from there, never did."""
     if a is None or b is None or SURVEYED in (a.source, b.source):
         return False
-    return metres((a.lat, a.lon), (b.lat, b.lon)) <= PARKED_M
+    return _apart_m(a, b) <= PARKED_M
+
+
+def _apart_m(a: Position, b: Position) -> float:
+    return metres((a.lat, a.lon), (b.lat, b.lon))

@@ -13,10 +13,11 @@ from typing import TypeVar
 import structlog
 
 from firmware.config import DeviceConfig
+from firmware.enrolled import open_service_watchdog
 from firmware.errors import FirmwareError, NotEnrolledError
 from firmware.logs import configure_logs
 from firmware.status import StatusServer, socket_path
-from firmware.wiring import EyeParts, open_service_watchdog
+from firmware.wiring import EyeParts
 from firmware.wiring_provision import provision_parts
 from firmware.wiring_sync import SyncParts
 from provisioning.errors import IdentityError

@@ -35,6 +35,12 @@ def status_screen(found: Mapping[str, Status | None], now_us: int) -> Renderable
     )
 
 
+def all_well(found: Mapping[str, Status | None]) -> bool:
+    """Whether every service answers and no part is in trouble."""
+    parts = (part for status in found.values() if status for part in status.get("health", ()))
+    return all(found.values()) and not any(part["condition"] in STYLES for part in parts)
+
+
 def _title(eye: Status, provision: Status, now_us: int) -> Text:
     who = provision.get("device_id") or eye.get("device_id") or "not enrolled"
     kind = f"{eye['deployment']} unit" if "deployment" in eye else ""
@@ -60,7 +66,7 @@ def trouble(found: Mapping[str, Status | None], now_us: int) -> RenderableType:
         table.add_row(name, how, "", f"start it: systemctl start wayside-{name}")
     for part in wrong:
         how = Text(words(part["code"] or part["condition"]).upper(), style=STYLES[part["condition"]])
-        table.add_row(words(part["part"]), how, _since(part["since_us"], now_us), part["advice"])
+        table.add_row(words(part["part"]), how, _since(part["since_us"], now_us), Text(part["advice"]))
     return table
 
 
@@ -97,7 +103,7 @@ def _figures(eye: Status, sync: Status, now_us: int) -> Table:
     )
     for name, line, needed in rows:
         if needed:
-            table.add_row(name, line(eye, sync, now_us))
+            table.add_row(name, Text(line(eye, sync, now_us)))
     return table
 
 

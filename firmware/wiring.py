@@ -3,31 +3,37 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import uuid
-from dataclasses import dataclass
+from contextlib import ExitStack
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Literal
 
 import structlog
 
-from drivers.ports import Watchdog
-from drivers.registry import open_camera, open_watchdog
+from drivers.registry import open_camera
 from firmware.alerts import Alerts
 from firmware.camera_check import CameraCheck
 from firmware.clock import DeviceClock, read_offer
 from firmware.config import DeviceConfig, PositionConfig
 from firmware.disk_watch import DiskWatch
-from firmware.errors import NotEnrolledError
+from firmware.enrolled import (
+    LIST_BOX,
+    Enrolled,
+    enrolled,
+    enrolment_stamp,
+    learn_path,
+    offer_path,
+    open_keyring,
+    retention_policy,
+)
 from firmware.eye import Eye
 from firmware.health import Finding, Health
 from firmware.health_book import book
 from firmware.ledger import Ledger
 from firmware.light import Light
 from firmware.matching import Watch
+from firmware.patience import Patience
 from firmware.policy import match_policy
 from firmware.power_watch import request_poweroff
 from firmware.reader import Reader
@@ -41,64 +47,22 @@ from firmware.wiring_board import light_parts, watchdogs
 from inference.models import load_models
 from inference.pipeline import Pipeline
 from inference.tracker import Tracker
-from provisioning.identity import BUNDLE_FILE, Identity
 from storage.audit import AuditLog
 from storage.errors import StorageError
-from storage.keyring import Keyring
 from storage.layout import DataLayout
-from storage.retention import Retention, RetentionPolicy
-from storage.root_of_trust import FileRootOfTrust
+from storage.retention import Retention
 from storage.spool import Spool
 from storage.store import Store
-from storage.types import Recipient
 from sync.certificates import load_public_key
-from sync.enrolment import EnrolmentBundle
 from sync.hotlists.listfile import HotList
 from sync.hotlists.store import ListStore
 
-LIST_BOX = "hotlists"
 MB = 1_000_000
 PERSIST_S = 10.0
 LOOK_S = 1.0
 DEFAULT_FPS = 15.0  # until the camera says how many it gives
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Enrolled:
-    """The device's identity with the agency's bundle."""
-
-    identity: Identity
-    bundle: EnrolmentBundle
-
-    def recipients(self, purpose: Literal["reads", "hits"]) -> list[Recipient]:
-        """The agency's keys for one purpose ("reads", "hits")."""
-        return [Recipient.from_pem(key.public_pem.encode()) for key in self.bundle.recipients_for(purpose)]
-
-
-def enrolled(layout: DataLayout) -> Enrolled:
-    """Identity and bundle; raises NotEnrolledError."""
-    identity = Identity.load(layout.identity)
-    bundle = identity.bundle
-    if bundle is None:
-        raise NotEnrolledError(f"{layout.root}: not enrolled; run `wayside-tech enrol` over the serial link")
-    return Enrolled(identity, bundle)
-
-
-def open_keyring(layout: DataLayout, *, read_only: bool) -> Keyring:
-    """The keyring behind the file root of trust."""
-    return Keyring.open(layout.keyring, FileRootOfTrust(layout.trust), read_only=read_only)
-
-
-def retention_policy(bundle: EnrolmentBundle) -> RetentionPolicy:
-    """The agency's retention policy, from its signed bundle."""
-    return RetentionPolicy(seconds=bundle.retention.seconds, version=bundle.retention.version)
-
-
-def offer_path(layout: DataLayout) -> Path:
-    """Where sync leaves the office's time for the eye."""
-    return layout.run / "office-time.json"
 
 
 class Pace:
@@ -115,20 +79,6 @@ class Pace:
             return False
         self._last_s = now_s
         return True
-
-
-def enrolment_stamp(layout: DataLayout) -> tuple[int, int] | None:
-    """Changes when the device is enrolled anew or reset: the services then start again with the new bundle."""
-    try:
-        stat = (layout.identity / BUNDLE_FILE).stat()
-    except FileNotFoundError:
-        return None
-    return stat.st_ino, stat.st_mtime_ns
-
-
-def open_service_watchdog() -> Watchdog:
-    """systemd's, where systemd started us; else nobody watches."""
-    return open_watchdog("systemd" if "NOTIFY_SOCKET" in os.environ else "none", {})
 
 
 class EyeParts:
@@ -255,6 +205,7 @@ class EyeParts:
             last_word=self.alerts.retry_owed,
             report=self._report,
             disk=self.disk,
+            patience=Patience(self.layout.run / "camera-restarts"),
         )
 
     def _report(self, finding: Finding) -> None:
@@ -288,6 +239,10 @@ class EyeParts:
         self.light.lamp_allowed = budget.ir
         if self.surroundings.empty:
             self._stop.set()
+        if learn_path(self.layout).exists():
+            self.camera_check.forget()
+            learn_path(self.layout).unlink()
+            log.info("camera_learns_anew")
 
     def _persist(self) -> None:
         """Clock and ledger to disk; a disk that refuses them costs at most these counts."""
@@ -312,11 +267,12 @@ class EyeParts:
             request_poweroff(self.layout.run)
 
     def close(self) -> None:
-        """Persists what is counted."""
-        self._persist()
-        self.light.close()
-        self.surroundings.close()
-        self.feeder.close()
+        """Persists what is counted; the watchdog is told last, whatever the others do."""
+        with ExitStack() as ends:
+            ends.callback(self.feeder.close)
+            ends.callback(self.surroundings.close)
+            ends.callback(self.light.close)
+            self._persist()
 
     def status(self) -> dict[str, object]:
         """For the status socket: counters and states, never a text."""

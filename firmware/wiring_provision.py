@@ -8,8 +8,8 @@ from importlib import metadata
 
 from firmware.clock import DeviceClock
 from firmware.config import DeviceConfig
+from firmware.enrolled import LIST_BOX, open_keyring, open_service_watchdog
 from firmware.status import ask, own_use
-from firmware.wiring import LIST_BOX, open_keyring, open_service_watchdog
 from provisioning.agent import ProvisionAgent
 from provisioning.commands import Hooks
 from provisioning.handover import forget_agency

@@ -16,12 +16,7 @@ import structlog
 from drivers.registry import open_modem
 from firmware.clock import DeviceClock, TimeOffer, write_offer
 from firmware.config import DeviceConfig
-from firmware.health import Change, Health
-from firmware.health_book import book, device_health
-from firmware.ledger import Ledger
-from firmware.link_check import LinkCheck
-from firmware.status import ask, own_use
-from firmware.wiring import (
+from firmware.enrolled import (
     LIST_BOX,
     enrolled,
     enrolment_stamp,
@@ -30,6 +25,11 @@ from firmware.wiring import (
     open_service_watchdog,
     retention_policy,
 )
+from firmware.health import Change, Health
+from firmware.health_book import book, device_health
+from firmware.ledger import Ledger
+from firmware.link_check import LinkCheck
+from firmware.status import ask, own_use
 from firmware.wiring_board import opener
 from storage.audit import AuditLog
 from storage.layout import DataLayout

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -20,7 +19,6 @@ from .rig import SIMULATED, CameraPart, Rig, RigError, load_rig
 from .starving import StarvedEye, starve_eye
 
 T = TypeVar("T")
-BURN_WORLD = "burn"  # a simulated road of its own, so that its lamp burns while other tests run
 
 
 class OpenCamera(Protocol):
@@ -143,19 +141,6 @@ def person(rig: Rig, capsys: pytest.CaptureFixture[str]) -> Callable[[str], None
             print(f"\n>>> {text}", flush=True)  # noqa: T201 -- to the person at the rig
 
     return ask
-
-
-@pytest.fixture(scope="session", autouse=True)
-def burning_lamp(rig: Rig) -> Iterator[tuple[Illuminator, float] | None]:
-    """A simulated lamp asked for full power from the session's start on, and when that was (monotonic seconds)."""
-    if rig.illuminator is None or not rig.illuminator.simulated:
-        yield None
-        return
-    device = registry.open_illuminator("sim", {**rig.illuminator.options, "world": BURN_WORLD})
-    device.set_power(1.0)
-    assert device.state().power == 1.0
-    yield device, time.monotonic()
-    device.close()
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from drivers.sim.clock import SimClock
+from firmware.clock import DeviceClock
 from firmware.health import Change, Condition, Finding, Health
 from firmware.health_book import book, problems
 from firmware.ledger import Ledger
@@ -89,6 +90,12 @@ class Bench:
                 device_id="bench", boot_id="bench", sent_us=self.clock.now_us(), problems=standing
             )
             yield Heartbeat.decode(beat.encode())
+
+
+def device_clock(bench: Bench) -> DeviceClock:
+    """The device's clock over the bench's."""
+    path = bench.folder / "clock.json"
+    return DeviceClock(path, system_us=bench.clock.now_us, monotonic_ns=bench.clock.monotonic_ns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,8 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import struct
-import termios
 import threading
 import time
-import tty
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,22 +14,15 @@ from drivers.ports import Camera
 from drivers.registry import (
     open_alert,
     open_camera,
-    open_gnss,
     open_illuminator,
-    open_modem,
     open_power,
     open_watchdog,
 )
-from drivers.sim.faults import FaultScript
-from drivers.sim.gnss import FAULTS as GNSS_FAULTS
-from drivers.sim.gnss import SimGnss
-from drivers.sim.modem import FAULTS as MODEM_FAULTS
-from drivers.sim.modem import ModemModel, PtyModem
-from drivers.types import Exposure, Fix, Frame, PowerReading
+from drivers.types import Exposure, Frame, PowerReading
 from firmware.annunciator import Annunciator
 from firmware.camera_check import CameraCheck
 from firmware.capture import Capture
-from firmware.clock import DeviceClock, TimeOffer
+from firmware.clock import TimeOffer
 from firmware.clock_check import ClockCheck
 from firmware.disk_watch import DiskWatch
 from firmware.exposure_settings import ExposureSettings
@@ -42,13 +30,11 @@ from firmware.health import Finding
 from firmware.ladder import Ladder
 from firmware.latest import LatestQueue
 from firmware.light import Light, LightParts
-from firmware.link_check import ASK_EVERY_S, LinkCheck
-from firmware.place import PlaceWatch
 from firmware.power_watch import LOOK_S, PowerWatch
 from firmware.reopening import Reopening
 from firmware.watchdog_feed import Feeder
 
-from .fault_bench import Bench, Step
+from .fault_bench import Bench, Step, device_clock
 
 PLACE = (40.3084, -88.1559)
 SMALL = {"width": 320, "height": 240, "fps": 15}
@@ -184,90 +170,9 @@ def alert_pins_busy(bench: Bench) -> Step:
     return step
 
 
-class SerialReceiver:
-    """A receiver's cable: a pseudo-terminal behind a name that stays; unplugged, the name leads nowhere."""
-
-    def __init__(self, bench: Bench, script: str) -> None:
-        self.port = bench.folder / "receiver"
-        self._bench = bench
-        faults = FaultScript("receiver", script, GNSS_FAULTS)
-        self._faults = faults
-        self._receiver = SimGnss(Fix(*PLACE, 0.0, None, 0.0, "start"), 1, faults, bench.clock.now_us)
-        self._master = self._slave = -1
-        self._epoch = 0
-
-    def say(self) -> None:
-        """One second of the script."""
-        if self._faults.at(self._epoch) == "u":
-            self.unplug()
-        else:
-            self.plug()
-            os.write(self._master, self._receiver.nmea(self._epoch, self._bench.clock.now_us()))
-        self._epoch += 1
-
-    def plug(self) -> None:
-        if self._master < 0:
-            self._master, self._slave = os.openpty()
-            tty.setraw(self._slave)
-            self.port.unlink(missing_ok=True)
-            self.port.symlink_to(os.ttyname(self._slave))
-
-    def unplug(self) -> None:
-        if self._master >= 0:
-            self.port.unlink()
-            os.close(self._master)
-            os.close(self._slave)
-            self._master = self._slave = -1
-
-    def drained(self) -> bool:
-        """Whether the driver has read everything."""
-        if self._slave < 0:
-            return True
-        waiting = fcntl.ioctl(self._slave, termios.FIONREAD, b"\0" * 4)
-        return bool(struct.unpack("i", waiting)[0] == 0)
-
-
-def gnss(script: str) -> Callable[[Bench], Step]:
-    """The real NMEA driver on a serial line, its watcher on simulated time: a letter a second."""
-
-    def make(bench: Bench) -> Step:
-        receiver = SerialReceiver(bench, script)
-        receiver.plug()
-        bench.closing.callback(receiver.unplug)
-        clock = _device_clock(bench)
-        watch = PlaceWatch(
-            lambda: open_gnss("nmea", {"port": str(receiver.port), "max_age_s": 600.0}),
-            PLACE,
-            clock,
-            "fixed",
-            monotonic_ns=bench.clock.monotonic_ns,
-        )
-        bench.closing.callback(watch.close)
-
-        def step() -> Sequence[Finding]:
-            receiver.say()
-            deadline = time.monotonic() + ARRIVES_S
-            watch.step()
-            while not receiver.drained() and time.monotonic() < deadline:
-                watch.step()
-            time.sleep(0.002)
-            watch.step()
-            return watch.poll()
-
-        return step
-
-    return make
-
-
-def _device_clock(bench: Bench) -> DeviceClock:
-    return DeviceClock(
-        bench.folder / "clock.json", system_us=bench.clock.now_us, monotonic_ns=bench.clock.monotonic_ns
-    )
-
-
 def clock_jumps(bench: Bench) -> Step:
     """The system clock is set a day ahead while the office tells the right time."""
-    device = _device_clock(bench)
+    device = device_clock(bench)
     check = ClockCheck(device, bench.monotonic_s)
     ahead_s = 86_400.0
     count = [0]
@@ -347,32 +252,6 @@ def stage_stands_still(bench: Bench) -> Step:
         return [feeder.feed(["inference"] if 10 < count[0] <= 20 else [])]
 
     return step
-
-
-def modem(script: str) -> Callable[[Bench], Step]:
-    """The real AT driver on a simulated modem's serial line, its watcher on simulated time: a letter a second.
-
-    The modem is asked each 30 s; the driver waits for answers in real time, a mute one for seconds.
-    """
-
-    def make(bench: Bench) -> Step:
-        line = PtyModem(ModemModel(FaultScript("modem", script, MODEM_FAULTS), bench.monotonic_s))
-        bench.closing.callback(line.close)
-        watch = LinkCheck(
-            lambda: open_modem("at", {"port": line.path, "timeout_s": 0.5}), monotonic_s=bench.monotonic_s
-        )
-        bench.closing.callback(watch.close)
-        seconds = [0]
-
-        def step() -> Sequence[Finding]:
-            if seconds[0] % ASK_EVERY_S == 0:
-                watch.step()
-            seconds[0] += 1
-            return watch.poll()
-
-        return step
-
-    return make
 
 
 def disk(*free_bytes: int) -> Callable[[Bench], Step]:

@@ -10,16 +10,15 @@ from firmware.health import Condition
 from storage.types import StoreLimits
 
 from .fault_bench import Fault
+from .fault_serial import gnss, modem
 from .fault_subjects import (
     alert_pins_busy,
     battery,
     camera,
     clock_jumps,
     disk,
-    gnss,
     lamp,
     lamp_pin_busy,
-    modem,
     power,
     stage_stands_still,
     watchdog_refuses,
@@ -49,6 +48,7 @@ FAULTS = (
     Fault("receiver sends garbage", "gnss", ("garbage",), gnss("." * 10 + "g" * 60), 200, DEGRADED),
     Fault("receiver's week rolled over", "gnss", ("old_week",), gnss("." * 10 + "r" * 20), 200, DEGRADED),
     Fault("receiver unplugged", "gnss", ("lost",), gnss("." * 5 + "u" * 20), 200, DEGRADED),
+    Fault("receiver's cable cut", "gnss", ("lost",), gnss("." * 5 + "s" * 40), 200, DEGRADED),
     Fault("pole moved", "gnss", ("moved",), gnss("." * 5 + "m" * 400), 900),
     Fault("modem mute", "modem", ("mute",), modem("." * 35 + "m" * 120), 400, quick=False),
     Fault(

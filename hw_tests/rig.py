@@ -38,7 +38,7 @@ class CameraPart(Part):
     """A live camera (a replayed recording has no cable, pace or exposure). `fps`: the pace that the tests expect."""
 
     port = "camera"
-    name: Literal["sim", "v4l2", "picamera2"]
+    name: Literal["sim", "v4l2", "picamera2", "jetson"]
     fps: float = Field(default=15.0, ge=1, le=240)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The camera: its pace, told gaps, exposure, the cable out and in again, a frozen picture."""
+"""The camera: its pace, told gaps, exposure, the cable out and in again, a frozen picture, its self-check."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable
 from itertools import pairwise
 
+import cv2
 import numpy as np
 import pytest
 
 from drivers.errors import CameraError, CameraLost, CameraTimeout
 from drivers.ports import Camera
 from drivers.types import Exposure, Frame
+from firmware.camera_check import CameraCheck
 
 from .conftest import OpenCamera
 from .rig import CameraPart
@@ -27,6 +29,7 @@ EXPOSURE_FRAMES = 12  # a command must have reached the frames by then
 HONOURED = 0.15  # how far, as a share, the exposure that a frame tells may be from the one asked for
 DARK, BRIGHT = Exposure(100, 1.0), Exposure(1600, 1.0)
 MANUAL_LIMIT_S = 60.0
+CHECKED_FRAMES = 60
 
 
 def _frame(camera: Camera) -> Frame:
@@ -115,6 +118,29 @@ def test_an_exposure_command_reaches_the_next_frames(open_camera: OpenCamera, as
     assert told[-1].gain == pytest.approx(asked.gain, rel=HONOURED)
 
 
+def test_it_does_what_it_says_it_can(open_camera: OpenCamera, camera_part: CameraPart) -> None:
+    camera = open_camera()
+    caps, frame = camera.capabilities(), _frame(camera)
+    assert caps.size == (frame.pixels.shape[1], frame.pixels.shape[0])
+    assert caps.fps == pytest.approx(camera_part.fps, rel=TOLD_TOLERANCE)
+    if caps.exposure_us[0] == caps.exposure_us[1]:
+        pytest.skip("this camera's exposure cannot be commanded")
+    camera.configure(Exposure(0, 0.0))
+    told = [_frame(camera).exposure for _ in range(EXPOSURE_FRAMES)][-1]
+    assert told.exposure_us == pytest.approx(caps.exposure_us[0], rel=HONOURED, abs=20)
+    assert told.gain == pytest.approx(caps.gain[0], rel=HONOURED)
+
+
+def test_the_small_picture_shows_the_same(open_camera: OpenCamera) -> None:
+    frame = _frame(_warm(open_camera()))
+    if frame.lowres is None:
+        pytest.skip("this camera gives no small picture")
+    height, width = frame.lowres.shape
+    grey = cv2.cvtColor(frame.pixels, cv2.COLOR_BGR2GRAY) if frame.pixels.ndim == 3 else frame.pixels
+    small = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
+    assert float(np.abs(small.astype(int) - frame.lowres).mean()) < 16.0  # video range against full range
+
+
 def test_a_longer_exposure_is_a_brighter_picture(open_camera: OpenCamera) -> None:
     camera = open_camera()
     light = []
@@ -165,3 +191,35 @@ def test_a_frozen_picture_shows_in_the_pixels_only(open_camera: OpenCamera) -> N
     frames = [_frame(camera) for _ in range(4)]
     assert all(np.array_equal(before.pixels, after.pixels) for before, after in pairwise(frames))
     assert all(after.sequence > before.sequence for before, after in pairwise(frames))
+
+
+def _checked(camera: Camera, check: CameraCheck) -> str:
+    frame = _frame(camera)
+    return check.look(frame, night=frame.ir).code
+
+
+def test_the_self_check_finds_a_sound_camera_well(open_camera: OpenCamera, camera_part: CameraPart) -> None:
+    camera, check = _warm(open_camera()), CameraCheck(None, fps=camera_part.fps)
+    assert {_checked(camera, check) for _ in range(CHECKED_FRAMES)} == {""}
+
+
+def test_the_self_check_finds_a_dark_picture(open_camera: OpenCamera, camera_part: CameraPart) -> None:
+    camera, check = open_camera(faults=".ddddd"), CameraCheck(None, fps=camera_part.fps)
+    assert any(_checked(camera, check) == "dark" for _ in range(CHECKED_FRAMES))
+
+
+def test_the_self_check_finds_a_covered_lens(
+    open_camera: OpenCamera, camera_part: CameraPart, person: Callable[[str], None]
+) -> None:
+    person("cover the lens with the hand, and take it off when told")
+    camera, check = _warm(open_camera()), CameraCheck(None, fps=camera_part.fps)
+    deadline = time.monotonic() + MANUAL_LIMIT_S
+    found = ""
+    while found != "dark" and time.monotonic() < deadline:
+        found = _checked(camera, check)
+    assert found == "dark"
+    person("take the hand off")
+    deadline = time.monotonic() + MANUAL_LIMIT_S
+    while found and time.monotonic() < deadline:
+        found = _checked(camera, check)
+    assert found == ""

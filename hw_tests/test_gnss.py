@@ -3,24 +3,20 @@
 
 from __future__ import annotations
 
-import os
-import tty
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from drivers.errors import GnssLost
 from drivers.gnss_nmea import open_nmea
 from drivers.ports import Gnss
-from drivers.sim.faults import FaultScript
-from drivers.sim.gnss import FAULTS, SimGnss
-from drivers.types import Fix
 
 from .conftest import part
 from .rig import Rig
+from .serial_receiver import PLACE, SerialReceiver
 from .wait import wait_for
 
-PLACE = (40.3084, -88.1559)
 AT_US = 1_795_350_919_000_000
 ARRIVES_S = 5.0
 STALE_S = 1.0
@@ -29,19 +25,19 @@ STALE_S = 1.0
 class Line:
     """A receiver's serial line: bytes of the simulated receiver in, the real driver at the other end."""
 
-    def __init__(self, script: str) -> None:
-        self._master, self._slave = os.openpty()
-        tty.setraw(self._slave)
-        self.driver = open_nmea({"port": os.ttyname(self._slave), "max_age_s": STALE_S})
-        self._receiver = SimGnss(
-            Fix(*PLACE, 0.0, None, 0.0, "start"), 1, FaultScript("line", script, FAULTS), lambda: AT_US
-        )
-        self._epoch = 0
+    def __init__(self, script: str, folder: Path) -> None:
+        self._said = 0
+        self._receiver = SerialReceiver(folder / "receiver", script, self._now_us)
+        self._receiver.plug()
+        self.driver = open_nmea({"port": str(self._receiver.port), "max_age_s": STALE_S})
+
+    def _now_us(self) -> int:
+        return AT_US + self._said * 1_000_000
 
     def say(self) -> None:
         """One second of the script."""
-        os.write(self._master, self._receiver.nmea(self._epoch, AT_US + self._epoch * 1_000_000))
-        self._epoch += 1
+        self._receiver.say()
+        self._said += 1
 
     def heard(self) -> bool:
         return self.driver.fix() is not None
@@ -54,10 +50,7 @@ class Line:
         return False
 
     def unplug(self) -> None:
-        for descriptor in (self._master, self._slave):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._master = self._slave = -1
+        self._receiver.unplug()
 
     def close(self) -> None:
         self.driver.close()
@@ -65,8 +58,8 @@ class Line:
 
 
 @pytest.fixture
-def line(request: pytest.FixtureRequest) -> Iterator[Line]:
-    wire = Line(request.param)
+def line(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Line]:
+    wire = Line(request.param, tmp_path)
     yield wire
     wire.close()
 

@@ -14,19 +14,21 @@ from typing import Any
 
 import pytest
 
-from drivers.lamp_limits import PWM_LIMIT, SWITCH_LIMIT
+from drivers.lamp_limits import PWM_LIMIT
 from drivers.ports import Illuminator
 from drivers.registry import open_gpio, open_illuminator
-from drivers.sim.world import lamp_line
+from drivers.sim.lines import DEFAULT_WORLD, lamp_line
+from drivers.types import Exposure
 
-from .conftest import BURN_WORLD, OpenCamera, part
+from .conftest import OpenCamera, part
 from .rig import IlluminatorPart, Rig
 from .wait import wait_for
 from .wire import READY, WIRINGS
 
-MARGIN_S = 3.0  # the interlock's timer on a busy machine
+REST_S = 11.0  # dark: long enough for full power again
 END_S = 20.0  # a process starts and ends within
 DARK_WITHIN_S = 1.0
+NIGHT_EXPOSURE = Exposure(8000, 4.0)
 CHILD = """
 import json, sys, threading
 from drivers.registry import open_illuminator
@@ -37,35 +39,30 @@ threading.Event().wait()
 """
 
 
-def _lit_s(part: IlluminatorPart) -> float:
-    switched = part.options.get("kind") == "switch"
-    return (SWITCH_LIMIT if switched else PWM_LIMIT).burst_s
-
-
-def test_full_power_and_dark(lamp: Illuminator) -> None:
+def test_lit_and_dark(lamp: Illuminator) -> None:
     lamp.set_power(1.0)
-    assert lamp.state().power == 1.0
+    assert lamp.state().power > 0.0
     lamp.off()
     assert lamp.state().power == 0.0
 
 
-def test_the_interlock_cuts_back_by_itself(
-    rig: Rig, burning_lamp: tuple[Illuminator, float] | None, request: pytest.FixtureRequest
-) -> None:
-    """Half a minute at full power in real time; the simulated lamp burns since the session's start."""
+def test_the_interlock_cuts_back_by_itself(rig: Rig, lamp: Illuminator) -> None:
+    """In real time: warm at its start, full after a rest, and cut back without a call."""
     chosen = part(rig.illuminator, "illuminator")
-    if _lit_s(chosen) > PWM_LIMIT.burst_s:
-        pytest.skip("a switched lamp's burst lasts ten minutes: too long for this suite")
-    if burning_lamp is None:
-        burning_lamp = request.getfixturevalue("lamp"), time.monotonic()
-        burning_lamp[0].set_power(1.0)
-    lamp, since_s = burning_lamp
-    left_s = since_s + _lit_s(chosen) + MARGIN_S - time.monotonic()
-    assert wait_for(lambda: lamp.state().limited, max(0.0, left_s), poll_s=0.1)
+    if chosen.options.get("kind") == "switch":
+        pytest.skip("a switched lamp's burst lasts minutes: too long for this suite")
+    lamp.set_power(1.0)
+    assert lamp.state().power <= PWM_LIMIT.sustained  # what was before its start is not known
+    lamp.off()
+    time.sleep(REST_S)
+    lamp.set_power(1.0)
+    assert lamp.state().power == 1.0
+    assert wait_for(lambda: lamp.state().limited, PWM_LIMIT.burst_s, poll_s=0.1)
     assert lamp.state().requested == 1.0
     assert lamp.state().power <= PWM_LIMIT.sustained
     if chosen.simulated:
-        assert lamp_line(BURN_WORLD).power == lamp.state().power  # the wire, not the book-keeping
+        world = str(chosen.options.get("world", DEFAULT_WORLD))
+        assert lamp_line(world).power == lamp.state().power  # the wire, not the book-keeping
     lamp.off()
     lamp.set_power(1.0)
     assert lamp.state().power <= PWM_LIMIT.sustained  # switching it off and on buys no second burst
@@ -88,6 +85,7 @@ def test_the_camera_sees_the_lamp(
         person("darken the scene before the camera (a box over both), within 20 s")
         time.sleep(20.0)
     camera = open_camera("", **night)
+    camera.configure(camera.capabilities().bounded(NIGHT_EXPOSURE))
     light = []
     for power in (0.0, 1.0):
         lamp.set_power(power)
@@ -118,14 +116,14 @@ def _levels(how: str, wiring: str, ending: int | None = None) -> tuple[list[floa
 @pytest.mark.parametrize("how", ["return", "exit", "raise"])
 def test_dark_when_the_process_ends_by_itself(how: str, wiring: str) -> None:
     levels, _ = _levels(how, wiring)
-    assert max(levels) == 1.0
+    assert max(levels) > 0.0
     assert levels[-1] == 0.0
 
 
 @pytest.mark.parametrize("wiring", WIRINGS)
 def test_dark_when_a_service_is_asked_to_end(wiring: str) -> None:
     levels, code = _levels("sigterm", wiring, signal.SIGTERM)
-    assert max(levels) == 1.0
+    assert max(levels) > 0.0
     assert levels[-1] == 0.0
     assert code == 0
 
@@ -135,7 +133,7 @@ def test_a_killed_process_lets_go_of_the_pin_without_a_last_word(wiring: str) ->
     """kill -9: nothing can drive the pin low, so the pull-down must; nothing of ours keeps it high either."""
     levels, code = _levels("wait", wiring, signal.SIGKILL)
     assert code == -signal.SIGKILL
-    assert levels[-1] == 1.0
+    assert levels[-1] > 0.0
 
 
 @contextmanager
@@ -159,7 +157,7 @@ def test_a_killed_process_leaves_the_real_pin_low(rig: Rig) -> None:
     gpio = open_gpio("gpiozero", {"pull_up": False})
     try:
         with _lit(chosen) as child:
-            assert gpio.read(pin) == lit
+            assert wait_for(lambda: gpio.read(pin) == lit, DARK_WITHIN_S)
             child.kill()
             child.wait(END_S)
             assert wait_for(lambda: gpio.read(pin) != lit, DARK_WITHIN_S)

@@ -28,7 +28,7 @@ def test_the_simulated_rig_has_every_part() -> None:
         ("[lidar]\n", "lidar"),
         (CAMERA + "colour = true\n", r"camera\.colour"),
         (CAMERA + "fps = 0\n", r"camera\.fps"),
-        ('[camera]\nname = "replay"\n', "'sim', 'v4l2' or 'picamera2'"),
+        ('[camera]\nname = "replay"\n', "'sim', 'v4l2', 'picamera2' or 'jetson'"),
         ('[gnss]\nname = "sextant"\n', "none, fixed, sim, nmea"),
         ('[illuminator]\nname = "sim"\nsense_pin = 99\n', r"illuminator\.sense_pin"),
         ('[serial]\nname = "cable"\ndevice = "/dev/ttyUSB0"\n', "both ports"),

@@ -16,7 +16,8 @@ from inference.logistic import Floats, fit
 from inference.plates import fold
 from inference.types import PlateRead
 
-SIGNS: Final = (1, 1, 1, 1, 1, -1, -1)  # of the weights in `confidence.evidence`
+SIGNS: Final = (0, 1, 1, 1, 1, -1, -1)  # of the weights of `confidence.evidence`; 0: either, here about 1
+TEXT: Final = 0  # place of the reader's own log-odds in the evidence
 FOLDS: Final = 8
 GAIN: Final = 0.002  # of the cross-validated log loss: what more evidence must bring to be used
 DIGITS: Final = 4
@@ -41,14 +42,15 @@ class Rows:
 
 
 def calibrate(examples: Sequence[Example]) -> Confidence:
-    """The weights that say best whether a text is right (O is 0, I is 1): the text's, and what else earns its place.
+    """The weights that say best whether a text is right (O is 0, I is 1): the reader's word, made surer or less sure.
 
-    Forward selection by cross-validated log loss: with some hundred plates more weights than that only learn noise.
+    All else has to earn its place, another slope of the reader's log-odds than 1 as well: forward selection by
+    cross-validated log loss, as with some hundred plates more weights than that only learn noise.
     """
     seen = as_rows(examples)
     if seen.shares.sum() < MIN_EXAMPLES or seen.right.min() == seen.right.max():
         return Confidence()
-    used = [0]
+    used: list[int] = []
     best = log_loss(cross_validated(seen, used), seen.right, seen.shares)
     while left := [i for i in range(len(SIGNS)) if i not in used]:
         trials = {i: [*used, i] for i in left}
@@ -58,7 +60,8 @@ def calibrate(examples: Sequence[Example]) -> Confidence:
             break
         used, best = trials[added], losses[added]
     weights = np.zeros(len(SIGNS) + 1)
-    weights[[*used, -1]] = _fit(seen, used, np.ones(len(seen.rows), dtype=np.bool_))
+    weights[TEXT] = 1.0
+    weights[[*used, -1]] += _fit(seen, used, np.ones(len(seen.rows), dtype=np.bool_))
     return Confidence(*(round(float(w), DIGITS) for w in weights))
 
 
@@ -80,7 +83,8 @@ def cross_validated(seen: Rows, used: Sequence[int]) -> Floats:
     folds = seen.plates * FOLDS // (int(seen.plates.max()) + 1)
     for k in range(FOLDS):
         weights, asked = _fit(seen, used, folds != k), seen.rows[folds == k][:, used]
-        chances[folds == k] = 1.0 / (1.0 + np.exp(-(asked @ weights[:-1] + weights[-1])))
+        told = seen.rows[folds == k][:, TEXT] + asked @ weights[:-1] + weights[-1]
+        chances[folds == k] = 1.0 / (1.0 + np.exp(-told))
     return chances
 
 
@@ -92,4 +96,5 @@ def log_loss(chances: Floats, right: Floats, shares: Floats) -> float:
 
 def _fit(seen: Rows, used: Sequence[int], taken: NDArray[np.bool_]) -> Floats:
     rows, signs = seen.rows[taken][:, used], [SIGNS[i] for i in used]
-    return fit(rows, seen.right[taken], seen.shares[taken], signs=signs)
+    word = seen.rows[taken][:, TEXT]
+    return fit(rows, seen.right[taken], seen.shares[taken], signs=signs, offset=word)

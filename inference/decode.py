@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -14,13 +15,26 @@ ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 BLANK: Final = len(ALPHABET)
 BEAM_WIDTH: Final = 8
 MIN_STEP: Final = 1e-3  # classes less probable than this at a time step are not followed
-SURE: Final = 0.9  # the best path's text is not searched for rivals by beam above this
+LEAST_LEFT: Final = 1e-6  # of a sure text's probability, for its rivals
+HOPELESS: Final = 1e-3  # of the best text's probability: less probable beginnings are given up
+SURE: Final = 0.5  # above this no other text can be more probable than the best path's: nothing is searched
 MAX_OTHERS: Final = 5  # other texts kept
 MAX_ALTERNATIVES: Final = 3  # other characters kept per position
 MIN_ALTERNATIVE: Final = 0.005
 
 Probabilities = NDArray[np.float64]  # (time, class), rows sum to 1
 Labels = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Per step and state (characters with blanks between), (T, 2N+1): all paths to there, and from there on.
+
+    Both contain the step's own probability.
+    """
+
+    before: Probabilities
+    after: Probabilities
 
 
 def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> Probabilities:
@@ -30,31 +44,32 @@ def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> Probabili
     return np.asarray(x / x.sum(axis=1, keepdims=True))
 
 
-def decode(probabilities: Probabilities) -> Decoded:
+def decode(probabilities: Probabilities, like: Decoded | None = None) -> Decoded:
     """(T, 37) -> the most probable text, with posteriors and what else it may be.
 
-    The best path's text is taken as it is when it is sure: above one half no other text can be more probable.
+    `like` is what another crop of the plate gave: of the same text once more only the probability is worked out, the
+    characters are those of there, and the rivals share what is left as they did there.
     """
     labels = greedy(probabilities)
-    sure = probability(probabilities, labels)
-    if sure < SURE:
-        return _searched(probabilities)
+    sums = _sums(probabilities, labels)
+    if like is not None and like.text == _text(labels) and _whole(sums) >= SURE:
+        return _alike(like, min(1.0, _whole(sums)))
+    others: tuple[tuple[str, float], ...] | None = None
+    if _whole(sums) < SURE:
+        (labels, _), *rivals = beam_search(probabilities)
+        sums = _sums(probabilities, labels)
+        others = tuple((_text(other), p) for other, p in rivals[:MAX_OTHERS] if other)
     if not labels:
-        return Decoded("", min(1.0, sure), ())
-    totals = substitutions(probabilities, labels)
-    return Decoded(_text(labels), min(1.0, sure), _characters(totals, labels), _replaced(totals, labels))
+        return Decoded("", min(1.0, _whole(sums)), (), others or ())
+    totals = _substitutions(probabilities, labels, sums)
+    rest = _replaced(totals, labels) if others is None else others
+    return Decoded(_text(labels), min(1.0, _whole(sums)), _characters(totals, labels), rest)
 
 
-def _searched(probabilities: Probabilities) -> Decoded:
-    beam = beam_search(probabilities)
-    labels = beam[0][0]
-    others = tuple((_text(other), p) for other, p in beam[1 : MAX_OTHERS + 1] if other)
-    return Decoded(
-        text=_text(labels),
-        confidence=min(1.0, probability(probabilities, labels)),
-        chars=characters(probabilities, labels),
-        others=others,
-    )
+def _alike(like: Decoded, confidence: float) -> Decoded:
+    share = (1.0 - confidence) / max(1.0 - like.confidence, LEAST_LEFT)
+    others = tuple((text, p * share) for text, p in like.others)
+    return replace(like, confidence=confidence, others=others)
 
 
 def _replaced(totals: Probabilities, labels: Labels) -> tuple[tuple[str, float], ...]:
@@ -102,20 +117,14 @@ def _extended(
 
 
 def _pruned(beam: dict[Labels, tuple[float, float]], width: int) -> dict[Labels, tuple[float, float]]:
-    return dict(sorted(beam.items(), key=lambda item: -sum(item[1]))[:width])
+    best = sorted(beam.items(), key=lambda item: -sum(item[1]))[:width]
+    least = HOPELESS * sum(best[0][1])
+    return {labels: both for labels, both in best if sum(both) >= least}
 
 
 def probability(probabilities: Probabilities, labels: Labels) -> float:
     """Exact probability of a text: the sum over all its CTC paths."""
-    alpha = _forward(probabilities, labels)
-    return float(alpha[-1, -2:].sum()) if labels else float(alpha[-1, -1])
-
-
-def characters(probabilities: Probabilities, labels: Labels) -> tuple[CharRead, ...]:
-    """Per position of the text: its character and alternatives, each given that the others are right."""
-    if not labels:
-        return ()
-    return _characters(substitutions(probabilities, labels), labels)
+    return _whole(_sums(probabilities, labels))
 
 
 def _characters(totals: Probabilities, labels: Labels) -> tuple[CharRead, ...]:
@@ -131,43 +140,39 @@ def _character(row: Probabilities, label: int) -> CharRead:
 
 def substitutions(probabilities: Probabilities, labels: Labels) -> Probabilities:
     """(N, 36): exact probability of the text with position i replaced by each character."""
-    steps, count = len(probabilities), len(labels)
-    alpha, beta = _forward(probabilities, labels), _backward(probabilities, labels)
-    char = probabilities[:, :BLANK]
-    is_before = np.zeros((count, BLANK))
-    is_before[np.arange(1, count), list(labels[:-1])] = 1.0
-    is_after = np.zeros((count, BLANK))
-    is_after[np.arange(count - 1), list(labels[1:])] = 1.0
-    total, inside = np.zeros((count, BLANK)), np.zeros((count, BLANK))
-    for t in range(steps):
-        inside = (inside + _entry(alpha, t, is_before)) * char[t]
-        total += inside * _exit(probabilities, beta, t, labels, is_after)
-    return total
+    return _substitutions(probabilities, labels, _sums(probabilities, labels))
 
 
-def _entry(alpha: Probabilities, t: int, is_before: Probabilities) -> Probabilities:
-    """(N, 36): mass that enters position i as character c at time t."""
-    if t == 0:
-        start = np.zeros_like(is_before)
-        start[0] = 1.0
-        return start
-    from_blank = alpha[t - 1, 0:-1:2, None]
-    from_char = np.concatenate([[0.0], alpha[t - 1, 1:-2:2]])[:, None]
-    return np.asarray(from_blank + from_char * (1.0 - is_before))
+def _substitutions(probabilities: Probabilities, labels: Labels, sums: Sums) -> Probabilities:
+    """What comes before a position, times its character over all its steps, times what comes after."""
+    entry, leave = _entries(sums.before, labels), _exits(sums.after, labels)
+    inside = np.zeros_like(entry)
+    now = np.zeros(entry.shape[1:])
+    for t, char in enumerate(probabilities[:, :BLANK]):
+        now = np.multiply(now + entry[t], char, out=inside[t])
+    return np.asarray((inside * leave).sum(axis=0))
 
 
-def _exit(
-    probabilities: Probabilities, beta: Probabilities, t: int, labels: Labels, is_after: Probabilities
-) -> Probabilities:
-    """(N, 36): probability of the rest of the text after position i was last character c at time t."""
-    if t == len(probabilities) - 1:
-        end = np.zeros_like(is_after)
-        end[-1] = 1.0
-        return end
-    to_blank = (probabilities[t + 1, BLANK] * beta[t + 1, 2::2])[:, None]
-    following = probabilities[t + 1, list(labels[1:])] * beta[t + 1, 3::2]
-    to_char = np.concatenate([following, [0.0]])[:, None]
-    return np.asarray(to_blank + to_char * (1.0 - is_after))
+def _entries(before: Probabilities, labels: Labels) -> Probabilities:
+    """(T, N, 36): mass that enters position i as character c at time t."""
+    entry = np.zeros((len(before), len(labels), BLANK))
+    entry[0, 0] = 1.0
+    entry[1:] = before[:-1, 0:-1:2, None]
+    after_char = np.repeat(before[:-1, 1:-2:2, None], BLANK, axis=2)
+    after_char[:, np.arange(len(labels) - 1), list(labels[:-1])] = 0.0  # twice the same needs a blank between
+    entry[1:, 1:] += after_char
+    return entry
+
+
+def _exits(after: Probabilities, labels: Labels) -> Probabilities:
+    """(T, N, 36): probability of the rest of the text after position i was last character c at time t."""
+    leave = np.zeros((len(after), len(labels), BLANK))
+    leave[-1, -1] = 1.0
+    leave[:-1] = after[1:, 2::2, None]
+    to_char = np.repeat(after[1:, 3::2, None], BLANK, axis=2)
+    to_char[:, np.arange(len(labels) - 1), list(labels[1:])] = 0.0
+    leave[:-1, :-1] += to_char
+    return leave
 
 
 def _states(labels: Labels) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
@@ -179,32 +184,27 @@ def _states(labels: Labels) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     return states, skip
 
 
-def _forward(probabilities: Probabilities, labels: Labels) -> Probabilities:
-    """(T, 2N+1): probability of all paths that are in a state at t."""
+def _sums(probabilities: Probabilities, labels: Labels) -> Sums:
+    """CTC's forward sums, of the text and of the text read backwards: one loop for both."""
     states, skip = _states(labels)
-    emit = probabilities[:, states]
-    alpha = np.zeros_like(emit)
-    alpha[0, :2] = emit[0, :2]
+    back, back_skip = _states(labels[::-1])
+    emit = np.stack([probabilities[:, states], probabilities[::-1, back]], axis=1)
+    skips = np.stack([skip, back_skip]).astype(np.float64)
+    sums = np.zeros(
+        (len(emit), 2, len(states) + 2)
+    )  # two places more, so that nothing comes from before the first
+    sums[0, :, 2:4] = emit[0, :, :2]
     for t in range(1, len(emit)):
-        reach = alpha[t - 1].copy()
-        reach[1:] += alpha[t - 1, :-1]
-        reach[2:] += np.where(skip[2:], alpha[t - 1, :-2], 0.0)
-        alpha[t] = reach * emit[t]
-    return alpha
+        last = sums[t - 1]
+        reach = last[:, 2:] + last[:, 1:-1]
+        reach += last[:, :-2] * skips
+        np.multiply(reach, emit[t], out=sums[t, :, 2:])
+    return Sums(sums[:, 0, 2:], sums[::-1, 1, :1:-1])
 
 
-def _backward(probabilities: Probabilities, labels: Labels) -> Probabilities:
-    """(T, 2N+1): probability of what follows after t, given the state at t."""
-    states, skip = _states(labels)
-    emit = probabilities[:, states]
-    beta = np.zeros_like(emit)
-    beta[-1, -2:] = 1.0
-    for t in range(len(emit) - 2, -1, -1):
-        onward = beta[t + 1] * emit[t + 1]
-        beta[t] = onward
-        beta[t, :-1] += onward[1:]
-        beta[t, :-2] += np.where(skip[2:], onward[2:], 0.0)
-    return beta
+def _whole(sums: Sums) -> float:
+    """Probability of the whole text."""
+    return float(sums.before[-1, -2:].sum())
 
 
 def _text(labels: Labels) -> str:

@@ -14,10 +14,12 @@ from inference.types import Corners, Decoded
 STEPS: Final = 36  # time steps of the reader's output
 
 
-def read(net: Net, grey: Grey, corners: Corners, temperature: float = 1.0) -> tuple[Decoded, float]:
-    """(H, W) and corners (4, 2) px -> what the plate says, and the sharpness of what was read."""
+def read(
+    net: Net, grey: Grey, corners: Corners, temperature: float = 1.0, like: Decoded | None = None
+) -> tuple[Decoded, float]:
+    """(H, W) and corners (4, 2) px -> what the plate says (`like` as in `decode`), and the crop's sharpness."""
     crop = normalise(rectify(grey, corners))
-    return decode(probabilities(net, crop, temperature)), sharpness(crop)
+    return decode(probabilities(net, crop, temperature), like), sharpness(crop)
 
 
 def read_rows(net: Net, grey: Grey, corners: Corners, temperature: float = 1.0) -> Decoded:

@@ -43,6 +43,7 @@ class PipelineSettings:
     max_plates: int = 12  # per frame, best first
     closer_looks: int = 0  # at parts of a frame in which no plate was accepted
     closer_score: float = 0.2  # of the detector, from which it is worth a closer look
+    closer_width_px: float = 32.0  # at the usual look; wider plates are not looked for closer, it sees those
 
     def tuned(self, thresholds: Mapping[str, float]) -> PipelineSettings:
         """These settings with the manifest's figures; names that are not settings are left out."""
@@ -109,10 +110,13 @@ class Pipeline:
         for region in zoom.parts(candidates, width, height, self.settings.closer_looks):
             with frame.watch.stage("closer look"):
                 found += zoom.look(self.models.detector, frame.grey, region, self.settings.candidate_score)
+        limit = self.settings.closer_width_px / fit_scale(frame.grey)
+        wide = [_rejected(Reason.DOUBTFUL, c) for c in found if c.box[2] >= limit]
+        found = [c for c in found if c.box[2] < limit]
         once = suppress(_corner_forms([c.box for c in found]), np.array([c.score for c in found]))
         reads, rejected = self._reads(frame, [found[i] for i in once], zoomed=True)
         again = [_rejected(Reason.SEEN_TWICE, c) for i, c in enumerate(found) if i not in once]
-        return reads, rejected + again
+        return reads, rejected + wide + again
 
     def _reads(
         self, frame: Frame, candidates: list[Candidate], *, zoomed: bool

@@ -39,7 +39,8 @@ def look_again(
     net: Net, grey: Grey, found: Detection, first: Reading, *, two_rows: bool, temperature: float = 1.0
 ) -> Reading:
     """The first look together with those at other crops."""
-    readings = [first.decoded, *_others(net, grey, found, two_rows=two_rows, temperature=temperature)]
+    readings = [first.decoded]
+    readings += _others(net, grey, found, first.decoded, two_rows=two_rows, temperature=temperature)
     if first.decoded.confidence < ROWS_DOUBT:
         readings += _otherwise(net, grey, found, two_rows=two_rows, temperature=temperature)
     decoded = merged(readings)
@@ -48,14 +49,14 @@ def look_again(
 
 
 def _others(
-    net: Net, grey: Grey, found: Detection, *, two_rows: bool, temperature: float
+    net: Net, grey: Grey, found: Detection, first: Decoded, *, two_rows: bool, temperature: float
 ) -> Iterator[Decoded]:
     for width, height, down in OTHER_CROPS:
         corners = shifted(grown(found.corners, width, height), down)
         if two_rows:
             yield ocr.read_rows(net, grey, corners, temperature)
         else:
-            yield ocr.read(net, grey, corners, temperature)[0]
+            yield ocr.read(net, grey, corners, temperature, first)[0]
 
 
 def _otherwise(

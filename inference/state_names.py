@@ -34,9 +34,9 @@ STATE_NAMES: Final[Mapping[str, str]] = {
 STRIPS: Final = ((0.2, 0.04, 0.8, 0.22), (0.2, 0.09, 0.8, 0.28), (0.2, 0.74, 0.8, 0.93))
 """Parts of the plate that names stand in: left, top, right, bottom; the reader's own margin comes on top."""
 FAR: Final = 10.0  # log-odds below the best path from which on a name is simply not there
-_TINY: Final = 1e-12
-_LEAST: Final = 1e-300
-_RESCALED: Final = 8  # steps after which the sums are brought back to 1: they shrink by up to _TINY a step
+_TINY: Final = 1e-9
+_LEAST: Final = 1e-37  # single precision holds it
+_RESCALED: Final = 4  # steps after which the sums are brought back to 1: they shrink by up to _TINY a step
 
 
 def _words() -> tuple[NDArray[np.intp], NDArray[np.bool_], NDArray[np.intp]]:
@@ -53,6 +53,7 @@ def _words() -> tuple[NDArray[np.intp], NDArray[np.bool_], NDArray[np.intp]]:
 
 
 _PLACES, _SKIP, _LAST = _words()
+_HOP: Final = _SKIP[:, 2:].astype(np.float32)
 
 
 def name_scores(reader: Net, grey: Grey, corners: Corners) -> Floats:
@@ -73,14 +74,14 @@ def part(corners: Corners, left: float, top: float, right: float, bottom: float)
 
 def named(strips: Probabilities) -> Probabilities:
     """Probabilities (n, T, 37) of n strips -> log probability (n, 51) of each name there: CTC's forward sums."""
-    emit = np.ascontiguousarray(strips.transpose(1, 0, 2)[:, :, _PLACES]) + _TINY
+    emit = strips.astype(np.float32).transpose(1, 0, 2)[:, :, _PLACES] + np.float32(_TINY)
     alpha = np.zeros_like(emit[0])
     alpha[..., :2] = emit[0, :, :, :2]
     total = np.zeros(alpha.shape[:2])
     for t in range(1, len(emit)):
         reach = alpha.copy()
         reach[..., 1:] += alpha[..., :-1]
-        reach[..., 2:] += alpha[..., :-2] * _SKIP[:, 2:]
+        reach[..., 2:] += alpha[..., :-2] * _HOP
         alpha = reach * emit[t]
         if t % _RESCALED == 0:
             scale = alpha.max(axis=2, keepdims=True)

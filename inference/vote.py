@@ -30,9 +30,9 @@ GAP: Final = ""
 class Agreement:
     """Weights of a logistic regression over what `agreement` measures; fitted by `inference.training.vote_fit`."""
 
-    lead: float = 1.20  # log of the frames for the text over the frames for its strongest rival
-    word: float = 0.49  # mean log-odds of the better half of the agreeing frames
-    bias: float = -0.35
+    lead: float = 0.69  # log of the frames for the text over the frames for its strongest rival
+    word: float = 0.689  # mean log-odds of the better half of the agreeing frames
+    bias: float = -0.944
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ CHECKPOINT = "checkpoint"
 GENESIS = "0" * 64
 LOCK_TIMEOUT_S = 10.0
 MAX_PROBLEMS = 50
+_MAX_LINE_BYTES = MAX_ENTRY_BYTES + 1  # with its newline
 _FULL_ERRNOS = {28, 122}  # ENOSPC, EDQUOT
 
 
@@ -214,7 +215,7 @@ def verify_audit(
     check = _Check(public_key, checkpoint)
     try:
         with path.open("rb") as file:
-            while line := file.readline(MAX_ENTRY_BYTES + 2):
+            while line := file.readline(_MAX_LINE_BYTES):
                 if not check.take(line):
                     break
     except OSError as error:
@@ -228,7 +229,8 @@ class _Check:
     def __init__(self, public_key: EllipticCurvePublicKey | None, checkpoint: Checkpoint | None) -> None:
         self._public_key = public_key
         self._expected = checkpoint
-        self._seen_expected = False
+        self._seen_expected = checkpoint is not None and (checkpoint.n, checkpoint.head) == (-1, GENESIS)
+        self._line = 0
         self._n = 0
         self._head = GENESIS
         self._checkpoints = 0
@@ -237,13 +239,14 @@ class _Check:
 
     def take(self, line: bytes) -> bool:
         """Check one line; False when going on makes no sense."""
+        self._line += 1
         raw = line.removesuffix(b"\n")
         entry = _parse_entry(raw)
         if entry is None or raw == line:
             what = "is cut" if raw == line else "is no entry"
-            return self._problem(f"line {self._n + 1} {what}: the log was edited or its last write was torn")
+            return self._problem(f"line {self._line} {what}: the log was edited or its last write was torn")
         if entry.n != self._n or entry.prev != self._head:
-            self._problem(f"line {self._n + 1} does not follow the one before: edited, removed or inserted")
+            self._problem(f"line {self._line} does not follow the one before: edited, removed or inserted")
         if entry.event == CHECKPOINT:
             self._check_signature(entry)
         self._n, self._head = entry.n + 1, entry.hash
@@ -286,7 +289,7 @@ class _Check:
 def read_entries(path: Path) -> Iterator[AuditEntry]:
     """Entries of a log in order, unchecked, up to the first line that is none."""
     with path.open("rb") as file:
-        while line := file.readline(MAX_ENTRY_BYTES + 2):
+        while line := file.readline(_MAX_LINE_BYTES):
             entry = _parse_entry(line.removesuffix(b"\n"))
             if entry is None:
                 return
@@ -314,7 +317,9 @@ def _parse_entry(raw: bytes) -> AuditEntry | None:
         canonical = canonical_json(value) == raw
     except (ValueError, TypeError, RecursionError):
         return None
-    sound = type(entry.n) is int and isinstance(entry.event, str) and isinstance(entry.fields, dict)
+    numbers = type(entry.n) is int and type(entry.at_us) is int
+    event = isinstance(entry.event, str) and 1 <= len(entry.event) <= MAX_EVENT_CHARS
+    sound = numbers and event and isinstance(entry.fields, dict) and isinstance(entry.prev, str)
     return entry if canonical and sound else None
 
 

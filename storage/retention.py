@@ -30,6 +30,7 @@ from storage.believed_time import TimeEvidence, believe, disputed
 from storage.errors import (
     FormatError,
     PolicyInvalidError,
+    ReceiptInvalidError,
     StateDamagedError,
     StorageError,
     WriteFailedError,
@@ -305,7 +306,13 @@ class Retention:
 def read_receipts(path: Path) -> list[Receipt]:
     """The receipt chain of a device, oldest first; raises ReceiptInvalidError. A torn last line is left out."""
     data = path.read_bytes() if path.exists() else b""
-    return [Receipt.decode(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]
+    receipts = []
+    for number, line in enumerate(data[: data.rfind(b"\n") + 1].splitlines(), 1):
+        try:
+            receipts.append(Receipt.decode(line))
+        except ReceiptInvalidError as error:
+            raise ReceiptInvalidError(f"{path}, line {number}: {error}") from error
+    return receipts
 
 
 def _describe(path: Path) -> ErasedSegment:

@@ -16,7 +16,7 @@ from drivers.sim.plates import PlatePictures, draw_plate
 from drivers.sim.signs import ON_VEHICLES
 from drivers.sim.traffic import Vehicle
 
-KEPT: Final = 24  # vehicles whose pictures are kept; more are never in sight
+KEPT: Final = 48  # pictures that are kept, of both bands: more are never in sight
 SMALLEST_LEVEL_PX: Final = 24
 MUDDIEST: Final = 0.8  # of a plate's dirt: more, and nobody could read it
 Picture = NDArray[np.uint8]

@@ -78,6 +78,7 @@ class Light:
     sun_lux: float = 0.0  # of it from the sky: it has infrared too
     filter_in: bool = True
     smear_us: float = 0.0  # how long what moves leaves its trace
+    rows: tuple[float, ...] = ()  # of the lamp's light, from the first row to the last; none: all rows alike
 
     @property
     def ir(self) -> bool:

@@ -23,15 +23,18 @@ class LampLine:
     delay_us: float = 0.0
     rate_hz: float | None = None
 
-    def lit_share(self, begin_s: float, exposure_us: float) -> float:
-        """Share of an exposure that begins at `begin_s` during which the lamp shines."""
+    def lit_share(self, begin_s: float, exposure_us: float, *, late_us: float = 0.0) -> float:
+        """Share of an exposure that begins at `begin_s`, for its row so much later, during which the lamp shines."""
         if self.pulse_us is None or exposure_us <= 0.0:
             return 1.0
         if self.rate_hz is None:
-            end = min(exposure_us, self.delay_us + self.pulse_us)
-            return max(0.0, end - max(0.0, self.delay_us)) / exposure_us
+            begin = self.delay_us - late_us
+            end = min(exposure_us, begin + self.pulse_us)
+            return max(0.0, end - max(0.0, begin)) / exposure_us
         period_us = 1e6 / max(self.rate_hz, MIN_RATE_HZ)
-        first = (self.delay_us - begin_s * 1e6) % period_us - period_us  # of the flash under way at the start
+        first = (
+            self.delay_us - begin_s * 1e6 - late_us
+        ) % period_us - period_us  # of the flash under way at the start
         lit, pulse = 0.0, min(self.pulse_us, period_us)
         while first < exposure_us:
             lit += max(0.0, min(exposure_us, first + pulse) - max(0.0, first))

@@ -67,11 +67,19 @@ class Renderer:
         for night in (False, True):
             if (grey if night else colour) is not None:
                 self._gallery.prepare(coming, night=night)
+        if grey is not None and light.rows:
+            grey = self._by_rows(grey, light.rows)
         frame = self._mixer.add(colour, grey, self._veil(seen, light, at_s))
         rng = np.random.default_rng([self._seed, 6, index])
         frame = self._lens(frame, light, at_s, rng)
         frame = self._grain.lay(frame, light.exposure, index)
         return np.asarray(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR), np.uint8) if frame.ndim == 2 else frame
+
+    def _by_rows(self, grey: Picture, rows: tuple[float, ...]) -> Picture:
+        """A rolling shutter's rows got the lamp's flash in part."""
+        column = np.sqrt(np.array(rows, np.float32))[:, None]
+        shares = cv2.resize(column, (self._view.width, self._view.height), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(cv2.multiply(grey, shares, dtype=cv2.CV_8U), np.uint8)
 
     def _band(self, vehicles: list[Vehicle], shading: Shading, at_s: float, *, grey: bool) -> Picture:
         """The road with its vehicles in one band."""

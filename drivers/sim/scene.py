@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import cv2
@@ -82,6 +83,7 @@ class Scene:
     z: Plane
 
 
+@lru_cache(maxsize=2)  # a camera that is opened again sees the same road; nobody draws into it
 def draw_scene(view: View, seed: int, *, grass: bool = False) -> Scene:
     """The empty road of this seed; `grass`: a meadow without a road."""
     rng = np.random.default_rng([seed, 0x0AD])

@@ -4,16 +4,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Annotated, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from drivers.sim.bodies import BODIES, PAINTS, Body
 from drivers.sim.designs import Colour, Design, listed_plate, random_plate
 from drivers.sim.scene import FAR_LANE_X_M, NEAR_LANE_X_M
 from drivers.sim.tables import Bounds, Share, Words
+from drivers.sim.waves import Wave
 
 PLATE_W_M: Final = 0.3048
 PLATE_H_M: Final = 0.1524
@@ -22,43 +21,9 @@ FARTHEST_M: Final = 95.0  # ... to here
 CENTRAL_M: Final = {True: 9.0, False: 15.0}  # distance at the schedule's time: near lane, far lane
 FADE_M: Final = 20.0
 PARKED_REACH_M: Final = 14.0  # to both sides, parked vehicles are drawn
+CREEP: Final = 0.1  # of a gap, by which vehicles of the other lane move the queue's schedule on
 PLANNED_AHEAD_S: Final = 2.0
 GAPS: Final = (0.78, 1.22)  # of the mean time between two vehicles
-
-
-@dataclass(frozen=True, slots=True)
-class Wave:
-    """How the head of a queue drives: stands for `stopped` of each period, then swells and dies as half a sine does."""
-
-    period_s: float
-    stopped: float
-    cruise_mps: float  # the fastest
-
-    def way_m(self, at_s: float) -> float:
-        """Metres since world time 0."""
-        times, way = _wave_table(self)
-        turn, rest = divmod(at_s, self.period_s)
-        return float(turn * way[-1] + np.interp(rest, times, way))
-
-    def when_s(self, way_m: float) -> float:
-        """World time at which it has come so far: the inverse of `way_m`."""
-        times, way = _wave_table(self)
-        turn, rest = divmod(way_m, float(way[-1]))
-        return float(turn * self.period_s + np.interp(rest, way, times))
-
-
-WAVE_STEPS: Final = 400
-CREEP: Final = 0.1  # of a gap, by which vehicles of the other lane move the queue's schedule on
-CREEP_MPS: Final = 0.002
-
-
-@lru_cache(maxsize=16)
-def _wave_table(wave: Wave) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    times: NDArray[np.float64] = np.linspace(0.0, wave.period_s, WAVE_STEPS, dtype=np.float64)
-    begin = wave.stopped * wave.period_s
-    phase = np.clip((times - begin) / (wave.period_s - begin), 0.0, 1.0)
-    way = wave.cruise_mps * (wave.period_s - begin) * (1.0 - np.cos(np.pi * phase)) / np.pi
-    return times, way + CREEP_MPS * times  # it never quite stands: so each place has its time
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +197,7 @@ class Traffic:
 
     def _plan(self, at_s: float) -> None:
         reach_s = abs(FARTHEST_M - CENTRAL_M[False]) / self._scenario.speed_mps[0]
-        horizon = at_s + reach_s + PLANNED_AHEAD_S
+        horizon = at_s + reach_s + self._scenario.wave_s + PLANNED_AHEAD_S
         while self._next_s <= horizon:
             number = self._made[-1].number + 1 if self._made else 0
             self._made.append(self._schedule(number))

@@ -21,6 +21,7 @@ from drivers.types import Exposure
 
 __all__ = ["DEFAULT_WORLD", "FilterLine", "LampLine", "PhotoLine", "SeenPlate", "SimWorld", "lamp_line"]
 
+ROW_STEPS: Final = 60  # at which a flash under a rolling shutter is followed
 TURNED_DEG: Final = 50.0  # by which a camera that was turned away looks to the left
 
 
@@ -73,7 +74,8 @@ class SimWorld:
         sky, filter_in = self.road.light, self.wires.filter.filter_in
         night = sky.is_night(at_s)
         exposure = self.exposure or auto_exposure(sky.lux(at_s), self.road.camera.max_exposure_us)
-        share = self._flash().lit_share(at_s - exposure.exposure_us / 2e6, exposure.exposure_us)
+        shares = self._shares(at_s, exposure.exposure_us)
+        share = max(shares)
         power = self.lamp.power if self.lamp.power is not None else self.road.lamp.level * night
         out = night if filter_in is None else not filter_in
         return Light(
@@ -85,7 +87,17 @@ class SimWorld:
             sun_lux=sky.sky_lux(at_s),
             filter_in=not out,
             smear_us=exposure.exposure_us * (share if out and night else 1.0),
+            rows=tuple(one / share for one in shares) if share > 0.0 and len(shares) > 1 else (),
         )
+
+    def _shares(self, at_s: float, exposure_us: int) -> list[float]:
+        """Share of the exposure in which the lamp shines; with a rolling shutter row by row."""
+        flash, rolling_s = self._flash(), self.view.mount.rolling_s
+        if flash.pulse_us is None or rolling_s <= 0.0:
+            return [flash.lit_share(at_s - exposure_us / 2e6, exposure_us)]
+        begin_s = at_s - rolling_s / 2 - exposure_us / 2e6
+        late = [rolling_s * 1e6 * step / (ROW_STEPS - 1) for step in range(ROW_STEPS)]
+        return [flash.lit_share(begin_s, exposure_us, late_us=late_us) for late_us in late]
 
     def _flash(self) -> LampLine:
         """How the lamp flashes: as its driver says, else as the road's lamp does."""

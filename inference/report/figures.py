@@ -177,13 +177,20 @@ def precision_recall(shots: Sequence[Shot], overlap: float) -> list[tuple[float,
 
 
 def state_figures(found: Iterable[Case]) -> dict[str, Any]:
-    """Top-1 over US plates with a known state, what is told, and precision at 60 % coverage."""
+    """Top-1 over US plates with a known state, what is told, and precision at 60 % coverage.
+
+    The surest come first: those whose state the device names (without colour it asks for more), then by probability.
+    """
     known = [case for case in found if case.truth.country == "US" and case.truth.state]
     reads = [(case.read, case.truth.state) for case in known if case.read is not None]
-    guesses = [(r.state_probability, r.state_guess == state) for r, state in reads if r.state_guess]
+    guesses = [
+        ((r.state is not None, r.state_probability), r.state_guess == state)
+        for r, state in reads
+        if r.state_guess
+    ]
     told = [r.state == state for r, state in reads if r.state is not None]
     wanted = int(np.ceil(STATE_COVERAGE * len(known)))
-    surest = sorted(guesses, key=lambda pair: -pair[0])[:wanted]
+    surest = sorted(guesses, key=lambda pair: pair[0], reverse=True)[:wanted]
     enough = len(surest) == wanted > 0
     return {
         "plates": len(known),

@@ -174,6 +174,9 @@ def test_users_and_audit(tmp_path: Path, office: Office, capsys: pytest.CaptureF
     report = verify_audit(out / "audit.jsonl", public, checkpoint=Checkpoint.from_fields(fields))
     assert report.ok
     assert run(root, "audit", "check", str(out)) == 0
+    asked = ["audit", "audit.jsonl", "--key", "audit.pub", "--checkpoint", "checkpoint.json"]
+    offline = subprocess.run([sys.executable, "-I", "verify_audit.py", *asked], cwd=out, check=False)
+    assert offline.returncode == 0
     text = (out / "audit.jsonl").read_text().replace("eve", "eva", 1)
     (out / "audit.jsonl").write_text(text)
     assert run(root, "audit", "check", str(out)) == 1

@@ -164,6 +164,24 @@ def test_a_pin_that_is_lost_in_use_is_busy(lgpio: None, factory: MockFactory) ->
     output.close()
 
 
+def test_lost_pins_that_cannot_be_released_either_are_closed_all_the_same(
+    lgpio: None, factory: MockFactory
+) -> None:
+    class LostPin(MockPWMPin):
+        lost = True
+
+        def close(self) -> None:
+            if self.lost:
+                LostPin.lost = False
+                raise LgpioError("unknown handle")
+            super().close()
+
+    output = open_alert("gpiozero", {"lamp_pin": "GPIO24", "pin_factory": MockFactory(pin_class=LostPin)})
+    output.close()
+    with pytest.raises(PinBusy, match="closed"):
+        output.drive(buzzer=False, lamp=True)
+
+
 def test_a_lamp_alone_and_a_buzzer_alone(factory: MockFactory) -> None:
     for what, pin in (("lamp_pin", 24), ("buzzer_pin", 23)):
         output = open_alert("gpiozero", {what: f"GPIO{pin}", "pin_factory": factory})

@@ -103,7 +103,7 @@ def test_an_endless_line_is_dropped() -> None:
     reader = NmeaReader("test")
     for _ in range(100):
         reader.feed(b"$" + b"A" * MAX_SENTENCE_BYTES)
-    assert len(reader._pending) <= MAX_SENTENCE_BYTES
+    assert len(reader._lines._pending) <= MAX_SENTENCE_BYTES
     reader.feed(b"\n")
     assert reader.feed(GGA + RMC)
 

@@ -146,7 +146,7 @@ def test_an_endless_line_is_dropped() -> None:
     reader = GpsdReader("test")
     for _ in range(100):
         reader.feed(b"{" * MAX_LINE_BYTES)
-        assert len(reader._pending) <= MAX_LINE_BYTES
+        assert len(reader._lines._pending) <= MAX_LINE_BYTES
     assert reader.feed(b"\n" + line(TPV))
 
 

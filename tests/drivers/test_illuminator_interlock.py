@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from gpiozero.pins.mock import MockFactory, MockPWMPin
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.errors import BadOption, LibraryMissing, PinBusy
@@ -25,6 +25,7 @@ from drivers.lamp_limits import (
     DutyLimit,
     StrobeLine,
     TemperatureLimit,
+    lowered,
 )
 from drivers.registry import open_illuminator
 from drivers.sim.gpiochip import SimGpioChip
@@ -36,15 +37,18 @@ COLD = CUT_C - DERATE_C
 class Bench:
     """A lamp whose clock, thermometer and strobe line are in the test's hand."""
 
-    def __init__(self, limit: DutyLimit = PWM_LIMIT, **interlock: object) -> None:
+    def __init__(self, limit: DutyLimit = PWM_LIMIT, *, heated: bool = False, **interlock: object) -> None:
         self.now, self.celsius = 100.0, COLD
         self.driven: list[float] = []
+        if heated:
+            interlock["thermometer"] = lambda: self.celsius
         self.lamp = LimitedLamp(
             self.driven.append,
             lambda: None,
             Interlock(limit, **interlock),  # type: ignore[arg-type]
             monotonic_s=lambda: self.now,
         )
+        self.now += 3600.0  # cold
 
     @property
     def power(self) -> float:
@@ -52,8 +56,7 @@ class Bench:
 
 
 def hot_bench() -> Bench:
-    bench = Bench(thermometer=lambda: bench.celsius)
-    return bench
+    return Bench(heated=True)
 
 
 def wait_until(condition: Callable[[], bool], limit_s: float = 5.0) -> bool:
@@ -117,14 +120,14 @@ def test_a_thermometer_without_a_value_leaves_little(tmp_path: Path) -> None:
     lamp = open_illuminator(
         "gpiozero", {"pin": "GPIO18", "temperature_path": str(file), "pin_factory": factory}
     )
-    lamp.set_power(1.0)
-    assert (lamp.state().power, lamp.state().temperature_c) == (1.0, 45.0)
+    lamp.set_power(0.6)
+    assert (lamp.state().power, lamp.state().temperature_c) == (0.6, 45.0)
     file.write_text("no number")
-    lamp.set_power(1.0)
-    assert lamp.state().power == BLIND_CAP
+    assert wait_until(lambda: lamp.state().power == BLIND_CAP)
+    file.write_text("46000\n")
+    assert wait_until(lambda: lamp.state().power == 0.6)
     file.unlink()
-    lamp.set_power(1.0)
-    assert lamp.state().power == BLIND_CAP
+    assert wait_until(lambda: lamp.state().power == BLIND_CAP)
     lamp.close()
     factory.reset()
 
@@ -327,11 +330,53 @@ def test_the_simulated_strobe_flashes_with_the_exposure() -> None:
 
 
 def test_a_switched_lamp_is_never_dimmed() -> None:
-    bench = Bench(SWITCH_LIMIT, switched=True, thermometer=lambda: bench.celsius)
+    bench = Bench(SWITCH_LIMIT, switched=True, heated=True)
     bench.lamp.set_power(0.7)
     for celsius in (COLD, CUT_C - DERATE_C * 0.7, CUT_C - DERATE_C * 0.4):
         bench.celsius = celsius
         bench.lamp.check()
     assert set(bench.driven) == {0.0, 1.0}
     assert bench.driven[-1] == 0.0
+    bench.lamp.close()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sustained=st.one_of(st.none(), st.floats(0.05, 0.6)),
+    cut_c=st.floats(30.0, CUT_C),
+    strobed=st.booleans(),
+    steps=st.lists(
+        st.tuples(
+            st.floats(0.0, 1.0),  # asked for
+            st.integers(0, 60_000),  # microseconds of exposure that the eye says, true or not
+            st.sampled_from([0.01, 0.1, 0.5, 0.9]),  # what the line really does
+            st.sampled_from([20.0, 60.0, 80.0, 90.0, None]),
+        ),
+        min_size=1,
+        max_size=12,
+    ),
+)
+def test_no_setting_no_word_and_no_line_overheats_the_lamp(
+    sustained: float | None,
+    cut_c: float,
+    strobed: bool,
+    steps: list[tuple[float, int, float, float | None]],
+) -> None:
+    line = StrobeLine() if strobed else None
+    limit = lowered(PWM_LIMIT, sustained)
+    bench = Bench(limit, heated=True, cut_c=cut_c, strobe=line)
+    heat = 0.0
+    for asked, said_us, really, celsius in steps:
+        bench.celsius = celsius  # type: ignore[assignment]
+        for _ in range(30):  # a minute each, looked at every other second, as the timer does each second
+            bench.lamp.set_strobe(said_us, 15.0)
+            bench.lamp.set_power(asked)
+            if celsius is not None and celsius >= CUT_C:
+                assert bench.power == 0.0
+            duty = really if line is not None else 1.0
+            heat = max(0.0, heat + (bench.power * duty - PWM_LIMIT.sustained) * 2.0)
+            assert heat <= PWM_LIMIT.cap + 2.5  # two seconds of not knowing better
+            if line is not None:
+                pulses(line, bench.now, 2.0, 15.0, really / 15.0)
+            bench.now += 2.0
     bench.lamp.close()

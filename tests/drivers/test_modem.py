@@ -33,7 +33,7 @@ def test_an_endless_line_is_dropped() -> None:
     lines = at.AtLines()
     for _ in range(50):
         assert lines.feed(b"A" * at.MAX_LINE_BYTES) == []
-        assert len(lines._pending) <= at.MAX_LINE_BYTES
+        assert len(lines._lines._pending) <= at.MAX_LINE_BYTES
     assert lines.feed(b"AAA\r\nOK\r\n") == ["OK"]
     assert lines.feed(b"B" * 2 * at.MAX_LINE_BYTES + b"\r\nOK\r\n") == ["OK"]
 

@@ -268,3 +268,19 @@ def test_noise_is_shot_noise_in_the_light_and_read_noise_in_the_dark() -> None:
     assert bright == pytest.approx(127.5 / 100.0, rel=0.3)  # 127.5 / sqrt(10 000 electrons)
     assert louder == pytest.approx(4 * bright, rel=0.3)
     assert spread(10.0, 16.0) > 1.2 * louder
+
+
+def test_a_flash_under_a_rolling_shutter_lights_only_the_rows_that_are_open() -> None:
+    line = LampLine(1.0, pulse_us=1000.0)
+    assert [line.lit_share(0.0, 1000.0, late_us=late) for late in (0.0, 500.0, 1500.0)] == [1.0, 0.5, 0.0]
+    road = plain(Scenario(every_s=3600.0, day_seconds=0.0))
+    rolling = Mount(shutter="rolling", readout_ms=15.0, read_noise_e=0.0)
+    halves = {}
+    for name, mount in (("rolling", rolling), ("global", replace(rolling, shutter="global"))):
+        sim = SimWorld(3, road, view=View(640, 360, mount), wires=Wires(LampLine(1.0, pulse_us=4000.0)))
+        sim.exposure = Exposure(8000, 8.0)
+        pixels = sim.frame(4.0, 1, 0)[0].astype(float)
+        halves[name] = pixels[60:150].mean() / pixels[300:].mean()
+    assert halves["rolling"] > 2.0 * halves["global"]
+    steady = SimWorld(3, road, view=View(640, 360, rolling), wires=Wires(LampLine(1.0)))
+    assert steady.light(4.0).rows == ()

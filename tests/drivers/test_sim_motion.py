@@ -19,8 +19,9 @@ from drivers.sim.optics import Mount, View
 from drivers.sim.places import before, plate_corners, post
 from drivers.sim.scenario import load_scenario
 from drivers.sim.sway import Sway, shifted
-from drivers.sim.traffic import Scenario, Traffic, Vehicle, Wave
+from drivers.sim.traffic import Scenario, Traffic, Vehicle
 from drivers.sim.truth import visible_plates
+from drivers.sim.waves import Wave
 from drivers.sim.world import SimWorld
 
 VIEW = View(1280, 720)
@@ -169,7 +170,7 @@ def test_a_post_and_the_next_vehicle_hide_plates() -> None:
 
 
 def test_what_has_no_plate_is_never_in_the_truth() -> None:
-    sim = SimWorld(3, load_scenario("empty-night"))
+    sim = SimWorld(3, load_scenario("decoy-night"))
     seen = 0
     for step in range(2400):
         vehicles = sim._traffic.present(step / 4)

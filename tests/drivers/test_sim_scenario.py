@@ -19,6 +19,7 @@ from drivers.sim.tables import BadScenario
 SHIPPED = {
     "day-2-lanes",
     "dusk-rain",
+    "decoy-night",
     "empty-night",
     "glare",
     "night-highway-70mph",
@@ -96,7 +97,7 @@ def test_what_is_wrong_is_named(text: str, told: str) -> None:
 
 
 def test_a_scenario_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(BadScenario, match=r"no scenario 'nite'; there are: day-2-lanes, dusk-rain"):
+    with pytest.raises(BadScenario, match=r"no scenario 'nite'; there are: day-2-lanes, decoy-night, dusk-rain"):
         load_scenario("nite")
     with pytest.raises(BadScenario, match=r"no scenario '\.\./x'"):
         load_scenario("../x")

@@ -16,10 +16,11 @@ from typing import Any
 from drivers.errors import CameraLost
 from drivers.registry import open_camera
 from firmware.config import DeviceConfig
+from firmware.enrolled import LIST_BOX
 from firmware.ladder import BUDGETS, Rung
 from firmware.logs import configure_logs
 from firmware.status import own_use
-from firmware.wiring import LIST_BOX, EyeParts
+from firmware.wiring import EyeParts
 from inference.plates import fold
 from provisioning.identity import Identity
 from storage.fsck import verify_store
@@ -45,7 +46,8 @@ SETTLED_HOURS = 1.0  # from here on memory must not grow
 LISTED = ("BX71304", "CK40912", "DV58266")
 PLACE = {"lat": 40.3084, "lon": -88.1559}
 SAME_PASS_US = 10_000_000  # a read and the vehicle that it is of lie closer together
-FAULT_SECONDS = {"gnss": 200, "power": 100}  # how long each of them lasts: letters of a script
+GNSS_EVERY_S, GNSS_FAULT_S = 3600, 200  # one fault of the receiver an hour
+POWER_EVERY = 400  # readings of the supply, a quarter of them with a fault
 CAMERA_FAULTS = "fdbu"  # one a burst, in turn: frozen, dark, blinded, unplugged
 FAULTY_BURST = 5  # each fifth
 WARM_S = 3.0  # of a burst: exposure settles after half an hour without a frame
@@ -92,8 +94,10 @@ class Soak:
 
     def _config(self, root: Path) -> DeviceConfig:
         seconds = round(self._hours * 3600)
-        gnss = _script("grv", 3600, FAULT_SECONDS["gnss"], seconds)
-        power = _script("hux", 400, FAULT_SECONDS["power"], round(seconds / HOP_S))
+        gnss = _script("grv", GNSS_EVERY_S, GNSS_FAULT_S, seconds)
+        readings = round(seconds / HOP_S)  # of the supply, one a hop
+        every = min(POWER_EVERY, readings)
+        power = _script("hux", every, every // 4, readings)
         camera = {
             "fps": FPS,
             "width": 960,

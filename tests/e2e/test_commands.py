@@ -66,6 +66,12 @@ def test_status_says_what_is_not_running(device: Path) -> None:
     assert said.count("NOT RUNNING") == 3
 
 
+def test_the_camera_is_asked_to_learn_anew(device: Path) -> None:
+    said = _wayside("learn-camera", "--config", str(device / "wayside.toml"))
+    assert "an hour" in said
+    assert (device / "device" / "run" / "learn-camera").exists()
+
+
 def test_verify_finds_a_flipped_bit_and_a_removed_audit_line(device: Path) -> None:
     sound = json.loads(_wayside("verify", str(device / "device"), "--json"))
     assert sound["problems"] == []

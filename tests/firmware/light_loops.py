@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.sim.world import SimWorld
-from drivers.types import CameraCaps, Exposure, Frame, IlluminatorState
+from drivers.types import CameraCaps, Exposure, Frame, FrameMetadata, IlluminatorState
 from firmware.exposure import Command, ExposureControl
 from firmware.exposure_settings import ExposureSettings
 from firmware.health import Finding
@@ -23,6 +23,7 @@ from firmware.metering import plate_levels
 FPS = 15.0
 CAPS = CameraCaps(exposure_us=(30, 60_000), gain=(1.0, 16.0), fps=FPS, size=(640, 360))
 SMALLEST_PX = 22.0  # plates that a detector finds in a picture of this size
+APPLIED = FrameMetadata(applied=True)  # the camera tells which exposure it had
 Change = Callable[[Frame, float], Frame]
 
 
@@ -60,7 +61,8 @@ class Loop:
         self.world.exposure = self._queue.popleft()
         pixels, light = self.world.frame(at_s, self.index, 0)
         at_ns = round(at_s * 1e9) + 1
-        frame = self.change(Frame(pixels, 0, at_ns, self.index, light.exposure, ir=light.night), at_s)
+        shown = Frame(pixels, 0, at_ns, self.index, light.exposure, ir=light.night, metadata=APPLIED)
+        frame = self.change(shown, at_s)
         corners = self._found(at_s)
         if not self.control.is_long(frame):
             self.plates += [(self.index, shown) for shown in plate_levels(frame.pixels, corners)]
@@ -118,9 +120,13 @@ class FlatLoop:
     lux: float | None = None
     shines: Callable[[float], float] = lambda power: power  # what a lamp that fails makes of its power
     findings: list[Finding] = field(default_factory=list)
+    caps: CameraCaps = CAPS
+    metadata: FrameMetadata = APPLIED
+    obeys: Callable[[Exposure], Exposure] = lambda asked: asked
+    long_frames: int = 0
 
     def __post_init__(self) -> None:
-        self.control = ExposureControl(CAPS, self.settings)
+        self.control = ExposureControl(self.caps, self.settings)
         self.check = LampCheck()
         self._queue = deque([self.control.first().exposure] * (self.delay + 1))
         self._rng = np.random.default_rng(1)
@@ -136,11 +142,12 @@ class FlatLoop:
         return 2.2 * math.log2(max(4.0, self.grey(self.commands[-1].exposure)) / 255.0)
 
     def step(self) -> Command:
-        exposure = self._queue.popleft()
+        exposure = self.obeys(self._queue.popleft())
         noise = self._noise[self._rng.integers(40)] * math.sqrt(exposure.gain)
         pixels = np.clip(self.grey(exposure) + noise, 0, 255).astype(np.uint8)
         at_ns = round(self.index / self.fps * 1e9) + 1
-        frame = Frame(pixels, 0, at_ns, self.index, exposure, ir=False)
+        frame = Frame(pixels, 0, at_ns, self.index, exposure, ir=False, metadata=self.metadata)
+        self.long_frames += self.control.is_long(frame)
         state = self.state(self.commands[-1].lamp_power if self.commands else 0.0)
         command = self.control.after(frame, [], at_ns, lamp=state, lux=self.lux)
         self._queue.append(command.exposure)

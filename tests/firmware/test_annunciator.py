@@ -124,7 +124,26 @@ def test_the_more_urgent_interrupts_and_the_less_urgent_waits() -> None:
     programme.add(patterns.LISTED, "h4", 0.7)
     programme.add(patterns.NOTICE, "h5", 0.8)
     assert programme.playing.pattern is patterns.LISTED
-    assert [entry.pattern.name for entry in programme.waiting] == ["notice", "taken back"]
+    assert [entry.pattern.name for entry in programme.waiting] == ["verify", "notice", "taken back"]
+    assert programme.waiting[1].hits == {"h1", "h5"}
+
+
+def test_what_was_interrupted_is_played_afterwards() -> None:
+    programme = Programme()
+    programme.add(patterns.LISTED, "h1", 0.0)
+    programme.add(patterns.DANGER, "h2", 0.1)
+    programme.levels(0.1 + patterns.DANGER.seconds + 0.01)
+    assert programme.playing is not None
+    assert programme.playing.hits == {"h1"}
+
+
+def test_what_has_ended_unseen_is_not_played_again() -> None:
+    programme = Programme()
+    programme.add(patterns.LISTED, "h1", 0.0)
+    programme.add(patterns.DANGER, "h2", patterns.LISTED.seconds + 0.1)  # nobody has looked in between
+    assert programme.playing is not None
+    assert programme.playing.pattern is patterns.DANGER
+    assert programme.waiting == []
 
 
 def test_a_pattern_that_waits_already_is_not_repeated() -> None:
@@ -244,13 +263,38 @@ def test_the_button_acknowledges_and_held_it_mutes(unit: Unit) -> None:
     assert wait_for(lambda: unit.output.buzzer)
 
 
+def test_a_button_that_is_stuck_does_not_silence_hits_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("firmware.annunciator.MUTE_HELD_S", 0.1)
+    monkeypatch.setattr("firmware.annunciator.STUCK_S", 0.3)
+    unit = Unit()
+    unit.output.button = True
+    assert wait_for(lambda: unit.annunciator.finding().code == "button_stuck")
+    assert unit.annunciator.finding().condition is Condition.DEGRADED
+    assert not unit.annunciator.muted
+    unit.annunciator.hit(make_hit())
+    assert wait_for(lambda: unit.output.buzzer)
+    unit.output.button = False
+    assert wait_for(lambda: unit.annunciator.finding().condition is Condition.OK)
+    unit.annunciator.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_has_ended_is_told() -> None:
+    def broken() -> AlertOutput:
+        raise ValueError("a fault of the driver's own")
+
+    annunciator = Annunciator(broken)
+    assert wait_for(lambda: annunciator.finding().condition is Condition.FAILED)
+    assert annunciator.finding().code == "stopped"
+    annunciator.close()
+
+
 def test_a_mute_ends_by_itself() -> None:
     now = [0.0]
     annunciator = Annunciator(None, monotonic_s=lambda: now[0])
     annunciator.mute()
-    assert annunciator.muted
-    now[0] = MUTE_S
-    assert not annunciator.muted
+    for now[0], muted in ((0.0, True), (MUTE_S, False)):
+        assert annunciator.muted is muted
     annunciator.close()
 
 

@@ -97,6 +97,16 @@ def test_duplicates_misreads_misses_and_ghosts() -> None:
     assert figures["wrong"] == [{"plate": "XYZ9876", "read": "XYZ9870", "confidence": 0.97}]
 
 
+def test_a_plate_may_be_read_before_it_is_near_enough_to_count() -> None:
+    drive = Drive()
+    drive.frame([plate(0, "AB12345", 10, visible=False)])
+    drive.told("AB12345", 0, 12)
+    for _ in range(5):
+        drive.frame([plate(0, "AB12345", 10)])
+    figures = drive.figures()
+    assert (figures["vehicles"], figures["captured_rate"]) == (1, 1.0)
+
+
 def test_a_glimpse_and_a_vehicle_still_in_sight_do_not_count() -> None:
     drive = Drive()
     for _ in range(2):

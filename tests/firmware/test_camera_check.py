@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from drivers.errors import CameraLost, CameraTimeout
 from drivers.registry import open_camera
 from drivers.types import Exposure, Frame
+from firmware import camera_judge
 from firmware.camera_check import DARK_FRAMES, DARK_NIGHT_FRAMES, FOUND_WITHIN_S, WELL_FRAMES, CameraCheck
 from firmware.camera_findings import FINDINGS
 from firmware.camera_judge import FAULTY_JUDGEMENTS, SAMPLES, Latch
@@ -70,13 +71,21 @@ def blurred(sigma_px: float, grain: float = 1.7) -> Change:
     return blur
 
 
-@cache
-def stretch(light: str, count: int = STRETCH_FRAMES) -> list[Frame]:
+def filmed(light: str, frames: int) -> Iterator[Frame]:
     """A frame for each half second of a road, in grey and wider than the camera sees."""
     size = {"width": WIDTH + 2 * MARGIN_X, "height": HEIGHT + 2 * MARGIN_Y}
     camera = open_camera("sim", {"seed": 3, "pace": "max", "fps": SAMPLED_FPS, **size, **LIGHTS[light]})
-    frames = [camera.capture(1.0) for _ in range(count)]
-    return [replace(frame, pixels=frame.pixels[:, :, 1].copy()) for frame in frames if frame is not None]
+    for number in range(frames):
+        frame = camera.capture(1.0)
+        assert frame is not None
+        at_ns = round(number / SAMPLED_FPS * 1e9)
+        yield replace(frame, pixels=frame.pixels[:, :, 1].copy(), monotonic_ns=at_ns, sequence=number)
+
+
+@cache
+def stretch(light: str) -> list[Frame]:
+    """Some of them, to be shown over and over."""
+    return list(filmed(light, STRETCH_FRAMES))
 
 
 class Roadside:
@@ -144,12 +153,8 @@ def test_a_sound_camera_is_well(learnt: CameraCheck, light: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("light", ["day", "night", "rain"])
 def test_a_sound_camera_is_well_for_an_hour(learnt: CameraCheck, light: str) -> None:
-    road = stretch(light, 7_200)
-    frames = (
-        replace(frame, pixels=aimed()(frame.pixels), monotonic_ns=round(number / SAMPLED_FPS * 1e9))
-        for number, frame in enumerate(road)
-    )
-    assert set(codes(learnt, frames)) == {""}
+    hour = filmed(light, round(3_600 * SAMPLED_FPS))
+    assert set(codes(learnt, (replace(frame, pixels=aimed()(frame.pixels)) for frame in hour))) == {""}
 
 
 def test_a_pole_that_sways_is_well(learnt: CameraCheck) -> None:
@@ -198,15 +203,16 @@ def test_a_camera_that_is_turned_back_is_well_again_and_has_learnt_nothing_wrong
 
 
 def test_fog_is_no_turned_camera_but_a_wall_for_a_day_is(
-    learnt: CameraCheck, monkeypatch: pytest.MonkeyPatch
+    reference: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fog(wide: Picture) -> Picture:
         return np.clip(aimed()(wide) * 0.02 + 150.0, 0, 255).astype(np.uint8)
 
-    road = Roadside("day")
-    assert set(codes(learnt, road.frames(12 * SAMPLES, fog))) == {""}
-    learnt._judge._place._blank.on = 20  # of a day's 2,880
-    assert codes(learnt, road.frames(20 * SAMPLES, fog))[-1] == "turned"
+    monkeypatch.setattr(camera_judge, "BLANK_JUDGEMENTS", 20)  # of a day's 2,880
+    (tmp_path / "camera.ref").write_bytes(reference)
+    check, road = CameraCheck(tmp_path / "camera.ref", fps=SAMPLED_FPS), Roadside("day")
+    assert set(codes(check, road.frames(16 * SAMPLES, fog))) == {""}
+    assert codes(check, road.frames(10 * SAMPLES, fog))[-1] == "turned"
 
 
 @pytest.mark.parametrize(("light", "sigma_px"), [("day", 2.0), ("day", 4.0), ("night", 3.0)])
@@ -281,6 +287,14 @@ def noisy(number: int, level: int = 120, fps: float = FPS, *, spread: int = 20) 
     noise = np.random.default_rng(number).integers(max(0, level - spread), level + spread, (90, 160))
     pixels = np.clip(noise, 0, 255).astype(np.uint8)
     return Frame(pixels, 0, round(number / fps * 1e9), number, Exposure(500, 1.0), ir=False)
+
+
+@pytest.mark.parametrize("fps", [7.5, 2.0, 0.5])
+def test_a_slow_camera_is_found_in_time_however_slow(fps: float) -> None:
+    check = CameraCheck(None, fps=FPS)
+    for number in range(round(FOUND_WITHIN_S["slow"] * fps) + 1):
+        found = check.look(noisy(number, fps=fps), night=False).code
+    assert found == "slow"
 
 
 def test_half_the_frames_is_slow_and_the_whole_pace_is_well_again() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from firmware.exposure_settings import ExposureSettings
 from firmware.eye import Eye
 from firmware.health import Change, Condition, Finding, Health, well
 from firmware.light import Light, LightParts
+from firmware.patience import Patience
 from firmware.tap import Tap
 from inference.types import FrameResult
 from storage.errors import DiskFullError
@@ -43,7 +45,7 @@ class FakeCamera:
         return step if isinstance(step, Frame) else None
 
     def capabilities(self) -> CameraCaps:
-        return CameraCaps((0, 0), (1.0, 1.0), 90.0, (64, 64))
+        return CameraCaps((0, 0), (1.0, 1.0), 10.0, (64, 64))
 
     def configure(self, exposure: Exposure) -> None:
         """Nothing to configure."""
@@ -107,14 +109,13 @@ def _eye(
         lambda: camera,
         r,
         v,
-        CameraCheck(None, fps=90.0, live=not lossless),
+        CameraCheck(None, fps=10.0, live=not lossless),
         Light(ExposureSettings(), LightParts()),
         tap=Tap(None),
-        settings=SETTINGS,
         lossless=lossless,
         tend=tend,
         feed=feed,
-        **others,
+        **{"settings": SETTINGS, **others},
     )
 
 
@@ -279,7 +280,7 @@ def test_a_stage_that_stands_still_is_told_and_starves_the_watchdog() -> None:
         lambda: PacedCamera([]),
         reader,
         vault,
-        CameraCheck(None, fps=90.0),
+        CameraCheck(None, fps=10.0),
         Light(ExposureSettings(), LightParts()),
         tap=Tap(None),
         settings=settings,
@@ -298,3 +299,49 @@ def test_a_stage_that_stands_still_is_told_and_starves_the_watchdog() -> None:
     assert "inference" in stalled[0].advice
     assert told[-1].condition is Condition.OK
     assert max(after - before for before, after in pairwise(feeds)) > 0.5
+
+
+@pytest.mark.timeout(30)
+def test_a_fault_of_the_main_thread_leaves_no_camera_running() -> None:
+    camera = PacedCamera([])
+
+    def tend() -> None:
+        raise ValueError("a watcher's bug")
+
+    with pytest.raises(ValueError, match="bug"):
+        _eye(camera, CountingReader(), QuietVault(), tend=tend, lossless=False).run(threading.Event())
+    assert camera.closed == 1
+    assert not [thread for thread in threading.enumerate() if thread.name in {"camera", "inference"}]
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("last", [None, ValueError("adapter bug")])
+def test_the_light_goes_when_the_camera_thread_ends(
+    last: BaseException | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone: list[int] = []
+    monkeypatch.setattr(Light, "gone", lambda _self: gone.append(1))
+    eye = _eye(FakeCamera([_frame(1), last]), CountingReader(), QuietVault())
+    with contextlib.suppress(ValueError):
+        eye.run(threading.Event())
+    assert gone == [1]
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(("restarts", "starved"), [("0", True), ("1", False)])
+def test_a_frozen_camera_restarts_the_service_at_once_but_not_again_at_once(
+    restarts: str, starved: bool, tmp_path: Path
+) -> None:
+    memory = tmp_path / "restarts"
+    memory.write_text(restarts)
+    frozen: list[object] = [_frame(n, picture=7) for n in range(1000)]
+    told = _told(
+        PacedCamera(frozen),
+        QuietVault(),
+        2.5,
+        lossless=False,
+        settings=SETTINGS.model_copy(update={"stall_limit_s": 0.5}),
+        patience=Patience(memory),
+    )
+    assert ("camera", "frozen") in [(change.finding.part, change.finding.code) for change in told]
+    assert (("eye", "stalled") in [(change.finding.part, change.finding.code) for change in told]) is starved

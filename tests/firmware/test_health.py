@@ -20,6 +20,17 @@ def test_a_change_is_told_once_and_recovery_too() -> None:
     assert [(c.finding.code, c.at_us, c.recovered) for c in told] == [("frozen", 2, False), ("", 5, True)]
 
 
+def test_other_words_for_the_same_trouble_are_no_change() -> None:
+    told: list[Change] = []
+    health = Health(told.append)
+    for at, which in enumerate(["battery", "every sensor", "battery"], 1):
+        health.report(Finding("power", Condition.DEGRADED, "unreadable", f"no value of: {which}"), at)
+    assert len(told) == 1
+    (shown,) = health.snapshot()
+    assert (shown["since_us"], shown["advice"]) == (1, "no value of: battery")
+    assert health.of("power") == Finding("power", Condition.DEGRADED, "unreadable", "no value of: battery")
+
+
 def test_a_part_that_is_well_or_not_there_at_the_start_is_no_news() -> None:
     told: list[Change] = []
     health = Health(told.append)

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from firmware.health import Condition, Finding, Health, well
-from firmware.health_book import book, device_health, problems
+from firmware.health_book import AUDITED_AN_HOUR, HOUR_US, book, device_health, problems
 from firmware.ledger import Ledger
 from storage.audit import AuditLog, read_entries, verify_audit
 from storage.errors import AuditError
@@ -17,6 +17,7 @@ from sync.limits import MAX_TEXT_CHARS
 from sync.schema import Heartbeat
 
 AT_US = 1_790_000_000_000_000
+US_PER_S = 1_000_000
 LOW = Finding("power", Condition.DEGRADED, "battery_low", "charge or replace the battery")
 
 
@@ -41,6 +42,28 @@ def test_trouble_and_recovery_are_counted_and_audited(tmp_path: Path) -> None:
     report = verify_audit(tmp_path / "audit" / "audit.jsonl", key.public_key())
     assert report.ok
     assert report.unsigned == 0
+
+
+def test_a_loose_plug_does_not_fill_the_audit_log(tmp_path: Path) -> None:
+    audit = AuditLog.open(tmp_path / "audit.jsonl", ec.generate_private_key(ec.SECP256R1()))
+    ledger = Ledger(tmp_path / "ledger.json")
+    health = Health(book(ledger, audit, "cam0"))
+
+    def entries(part: str) -> list[int]:
+        found = read_entries(tmp_path / "audit.jsonl")
+        return [e.at_us for e in found if e.event == "health_changed" and e.fields["part"] == part]
+
+    for at_us in range(AT_US, AT_US + 60 * US_PER_S, US_PER_S):
+        health.report(Finding("camera", Condition.FAILED, "lost"), at_us)
+        health.report(well("camera"), at_us + 1)
+    assert len(entries("camera")) == AUDITED_AN_HOUR
+    counted = ledger.totals()
+    assert counted["health: camera lost"] == counted["health: camera ok"] == 60
+    assert counted["health: changes not in the audit log"] == 120 - AUDITED_AN_HOUR
+    health.report(LOW, AT_US)
+    assert entries("power") == [AT_US]  # each part has its own share
+    health.report(Finding("camera", Condition.FAILED, "lost"), AT_US + 2 * HOUR_US)
+    assert entries("camera")[-1] == AT_US + 2 * HOUR_US
 
 
 def test_an_audit_log_that_takes_nothing_stops_nobody(

@@ -48,6 +48,15 @@ def test_a_lamp_that_dies_is_dead_until_it_shines_again(ambient: float) -> None:
     assert road.codes == ["", "dead", ""]
 
 
+def test_at_two_frames_a_second_it_is_still_found() -> None:
+    road = FlatLoop(DARK, LAMP, settings=SETTINGS, fps=2.0)
+    road.run(3 * PROBED_S)
+    assert road.codes == [""]
+    road.shines = lambda _power: 0.0
+    road.run(3 * PROBED_S)
+    assert road.codes == ["", "dead"]
+
+
 def test_a_lamp_that_never_shone_is_dead_too() -> None:
     road = loop()
     road.shines = lambda _power: 0.0

@@ -68,7 +68,7 @@ class Lamp:
         self.strobe = (exposure_us, fps)
 
     def off(self) -> None:
-        self.power = 0.0
+        self.set_power(0.0)
 
     def state(self) -> IlluminatorState:
         if self.broken:
@@ -76,7 +76,8 @@ class Lamp:
         return IlluminatorState(self.power, self.power, limited=False)
 
     def close(self) -> None:
-        self.power, self.closed = 0.0, True
+        self.closed = True
+        self.off()
 
 
 class Sky:
@@ -110,6 +111,36 @@ def _parts(lamp: Lamp, sky: Sky) -> LightParts:
     return LightParts(
         Reopening(lambda: device, lambda d: d.close()), Reopening(lambda: above), Reopening(lambda: above)
     )
+
+
+def test_a_lamp_whose_pin_is_lost_ends_no_thread() -> None:
+    camera, lamp, sky = Scene(), Lamp(), Sky()
+    light = Light(FAST, _parts(lamp, sky))
+    _turn(light, camera, 2)
+    lamp.broken = True  # off, state and close raise too
+    light.gone()
+    _turn(light, camera, 2)
+    light.close()
+
+
+def test_a_filter_that_does_not_move_and_a_dead_photodiode_are_told() -> None:
+    def unwired() -> Any:
+        raise PinBusy("wire off")
+
+    camera, light = Scene(), Light(FAST, LightParts(None, Reopening(unwired), Reopening(unwired)))
+    assert [finding.condition for finding in light.findings()[1:]] == [Condition.OK] * 2  # nobody tried yet
+    _turn(light, camera, 2)
+    assert [(f.part, f.condition, f.code) for f in light.findings()] == [
+        ("lamp", Condition.ABSENT, ""),
+        ("ir_filter", Condition.DEGRADED, "lost"),
+        ("daylight", Condition.DEGRADED, "lost"),
+    ]
+
+
+def test_a_lamp_that_no_command_can_reach_is_told() -> None:
+    light = Light(FAST, _parts(Lamp(), Sky()))
+    _turn(light, Scene(RECORDING))
+    assert (light.finding().condition, light.finding().code) == (Condition.DEGRADED, "not_driven")
 
 
 def test_night_lights_the_lamp_moves_the_filter_and_marks_the_frames() -> None:

@@ -105,6 +105,14 @@ def test_a_fixed_unit_reads_on_without_a_receiver(
     assert roadside.finding().condition is condition
 
 
+def test_a_cut_cable_behind_an_open_port_is_a_lost_receiver(tmp_path: Path) -> None:
+    """A UART does not notice that nobody is at its other end."""
+    told = Roadside(tmp_path, "." * 10 + "s" * 200).run(230)
+    assert told[10] == "ok"
+    assert set(told[30:205]) == {"lost"}  # not that the sky is hidden, and without a gap
+    assert told[-1] == "ok"
+
+
 def test_no_fix_is_told_after_a_while_and_ends_with_a_fix(tmp_path: Path) -> None:
     told = Roadside(tmp_path, "v" * (int(NO_FIX_S) + 60)).run(int(NO_FIX_S) + 100)
     assert told[int(NO_FIX_S) - 10] == "ok"

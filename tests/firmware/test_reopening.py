@@ -89,3 +89,18 @@ def test_closing_gives_it_back() -> None:
     device.close()
     device.close()
     assert plug.closed == 1
+    assert device.get() is None  # for good: a thread that still runs gets nothing
+
+
+def test_a_device_that_refuses_to_be_closed_counts_as_closed() -> None:
+    def refuse(_device: Plug) -> None:
+        raise PinBusy("the pin is gone")
+
+    plug = Plug([True, True])
+    device = Reopening(plug.open, refuse, monotonic_s=lambda: plug.now_s)
+    device.get()
+    device.lose(DriverError("cable"))
+    plug.now_s += 1.0
+    assert device.get() is plug
+    device.close()
+    assert device.get() is None

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from firmware.health import Condition, Finding, Health, well
-from firmware.status_screen import status_screen
+from firmware.status_screen import all_well, status_screen
 
 NOW_US = 1_790_000_000_000_000
 HOUR_US = 3_600_000_000
@@ -82,6 +82,7 @@ def _all_well() -> Health:
 
 
 def test_a_good_day_says_so_first_and_shows_every_figure() -> None:
+    assert all_well(_found(_all_well()))
     lines = _shown(_found(_all_well()))
     text = "\n".join(lines)
     assert lines[1] == "everything works"
@@ -116,6 +117,7 @@ def test_a_bad_day_tells_what_to_do_and_still_fits() -> None:
     for part, code in (("camera", "frozen"), ("lamp", "dead"), ("gnss", "moved"), ("power", "battery_low")):
         health.report(Finding(part, Condition.FAILED, code, advice), NOW_US)
     sync.report(Finding("modem", Condition.DEGRADED, "not_registered", advice), NOW_US - 30 * HOUR_US)
+    assert not all_well(_found(health, sync))
     lines = _shown(_found(health, sync))
     assert lines[1].split() == ["camera", "FROZEN", "14:13", *advice.split()]
     assert any(line.startswith("modem         NOT REGISTERED Sep 20") for line in lines)
@@ -133,6 +135,7 @@ def test_parts_that_are_not_fitted_are_no_fault() -> None:
 
 
 def test_services_that_do_not_run_are_the_first_thing_told() -> None:
+    assert not all_well({"eye": None, "sync": SYNC})
     lines = _shown({"eye": None, "sync": SYNC, "provision": None})
     assert lines[1].split()[:3] == ["eye", "NOT", "RUNNING"]
     assert "systemctl start wayside-eye" in lines[1]
@@ -144,3 +147,13 @@ def test_figures_that_nothing_measures_are_said_plainly() -> None:
     text = "\n".join(_shown({"eye": {**bare, "time_sources": []}, "sync": None, "provision": None}))
     for figure in ("exposes by itself", "place not known", "no sensors", "not readable", "not confirmed"):
         assert figure in text
+
+
+def test_brackets_are_text_and_no_markup() -> None:
+    health = _all_well()
+    health.report(Finding("lamp", Condition.FAILED, "busy", "name another pin in [illuminator]"), NOW_US)
+    found = _found(health)
+    modem = {"registered": True, "operator": "[red]Mobile[/red]", "rsrp_dbm": None, "signal_dbm": None}
+    text = "\n".join(_shown({**found, "sync": {**SYNC, "modem": modem}}))
+    assert "another pin in [illuminator]" in text
+    assert "[red]Mobile[/red], signal unknown" in text

@@ -77,3 +77,14 @@ def test_a_plate_counts_once_however_often_it_was_taken() -> None:
     with_one, with_many = (calibrate(examples + [stubborn] * n) for n in (1, 300))
     assert with_many.read_text == pytest.approx(with_one.read_text, abs=1e-3)
     assert with_many.read_bias == pytest.approx(with_one.read_bias, abs=1e-3)
+
+
+def test_a_word_that_can_be_believed_keeps_its_slope() -> None:
+    rng = np.random.default_rng(6)
+    examples = []
+    for said, luck in zip(rng.uniform(-4, 6, 600), rng.random(600), strict=True):
+        right = bool(luck < 1 / (1 + np.exp(-said - 1.0)))  # too modest, by as much everywhere
+        examples.append(example(len(examples), {"text_score": float(1 / (1 + np.exp(-said)))}, right=right))
+    fitted = calibrate(examples)
+    assert fitted.read_text == 1.0
+    assert fitted.read_bias == pytest.approx(1.0, abs=0.3)

@@ -35,3 +35,13 @@ def test_weights_of_examples_count() -> None:
 def test_what_separates_perfectly_stays_finite() -> None:
     rows = np.array([[-1.0], [1.0]] * 10)
     assert np.isfinite(fit(rows, (rows[:, 0] > 0).astype(float))).all()
+
+
+def test_what_is_known_before_is_not_learned_again() -> None:
+    rng = np.random.default_rng(4)
+    known, rows = rng.normal(0, 2, 4000), rng.normal(0, 1, (4000, 1))
+    labels = (rng.random(4000) < 1 / (1 + np.exp(-(known + 0.8 * rows[:, 0] - 0.5)))).astype(float)
+    assert fit(rows, labels, offset=known) == pytest.approx([0.8, -0.5], abs=0.12)
+    assert fit(np.zeros((4000, 0)), labels, offset=known + 0.8 * rows[:, 0]) == pytest.approx(
+        [-0.5], abs=0.12
+    )

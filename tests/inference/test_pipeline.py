@@ -156,13 +156,17 @@ def test_only_where_something_was_half_seen_and_nothing_accepted_is_looked_at_cl
     assert never.models.detector.calls == 1
 
 
-def closer(*boxes: tuple[float, float, float, float, float], accept: float = 0.5) -> Pipeline:
-    """The usual look sees `boxes`, the closer one a plate at (100, 60) px of the net's input."""
+Found = tuple[float, float, float, float, float]
+SMALL: Found = (100, 60, 150, 80, 2.0)  # half as large in the picture when a closer look gives it
+
+
+def closer(*boxes: Found, accept: float = 0.5, gives: Found = SMALL) -> Pipeline:
+    """The usual look sees `boxes`, the closer one what it `gives`, px of the net's input."""
     settings = PipelineSettings(closer_looks=2, acceptance=Acceptance(accept_zoomed=accept))
     asked = pipeline(ONE, settings=settings)
     net = asked.models.detector
     assert isinstance(net, HandNet)
-    net.function = lambda _: detector_outputs(*(boxes if net.calls == 1 else [ONE]))
+    net.function = lambda _: detector_outputs(*(boxes if net.calls == 1 else [gives]))
     return asked
 
 
@@ -170,7 +174,7 @@ def test_the_closer_look_gives_boxes_of_the_frame() -> None:
     (read,) = closer((300, 200, 340, 220, -1.2)).process(PICTURE).reads
     assert read.zoomed
     assert read.box == pytest.approx(
-        (160 + 50, 114 + 30, 40, 15), abs=6
+        (160 + 50, 114 + 30, 25, 10), abs=6
     )  # the part's corner, and half the size
 
 
@@ -184,8 +188,15 @@ def test_the_closer_look_has_its_own_threshold_and_reads_a_plate_once() -> None:
 
 
 def test_the_closer_look_alone_is_what_a_frame_without_plates_gets() -> None:
-    (read,) = pipeline(ONE, settings=PipelineSettings(closer_looks=1)).look_closer(PICTURE).reads
+    (read,) = pipeline(SMALL, settings=PipelineSettings(closer_looks=1)).look_closer(PICTURE).reads
     assert read.zoomed
+
+
+def test_what_the_usual_look_can_see_is_not_looked_for_closer() -> None:
+    """A closer look at a sign that the usual look refused would ask the same question until the answer is yes."""
+    wide = closer((300, 200, 340, 220, -1.2), gives=(100, 60, 170, 85, 2.0)).process(PICTURE)
+    assert wide.reads == []
+    assert [(r.reason, round(r.width_px)) for r in wide.rejected] == [(Reason.DOUBTFUL, 35)]
 
 
 def test_nothing_is_dropped_silently() -> None:

@@ -153,6 +153,8 @@ def test_everything_is_collected_and_the_closer_look_only_where_nothing_was_acce
     assert [len(one.reads) for one in seen] == [1, 1]
     assert [r.looks for one in seen for r in one.reads] == [1, 1]
     assert [len(one.reads) for one in collect_closer(given, seen, Acceptance(0, 0, 0, 0, 0.5))] == [0, 0]
+    assert isinstance(given.models.detector, HandNet)
+    given.models.detector.function = lambda _: detector_outputs((100, 60, 150, 80, 0.0))  # small enough
     assert [len(one.reads) for one in collect_closer(given, seen, Acceptance(0, 0, 0, 0, 0.6))] == [1, 1]
 
 

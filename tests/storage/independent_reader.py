@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A second implementation, from FORMAT.md alone: HPKE from its RFC, and segments and envelopes both ways.
+"""A second reader, from FORMAT.md alone: HPKE from its RFC, segments, envelopes and keyrings.
 
 It imports nothing of the product, and nothing of `cryptography` beyond primitives (in particular no HPKE).
 """
@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import struct
-import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -25,7 +25,7 @@ Public = ec.EllipticCurvePublicKey
 
 
 class Refused(Exception):
-    """Nothing is opened; the text is the kind of refusal."""
+    """Nothing is opened; the text is the code of the refusal in FORMAT.md."""
 
 
 # --- HPKE, RFC 9180 base mode -------------------------------------------------------------------------------
@@ -92,7 +92,25 @@ def label(what: str) -> bytes:
 
 
 def canonical(value: object) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode()
+
+
+def parsed(raw: bytes) -> dict[str, Any] | None:
+    """An object in canonical JSON, or None."""
+    try:
+        value = json.loads(raw)
+        return value if isinstance(value, dict) and canonical(value) == raw else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def whole(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**63
+
+
+def text(pattern: str, value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(pattern, value) is not None
 
 
 def key_id(key: Public) -> str:
@@ -113,23 +131,48 @@ def signed_by(key: Public, what: str, message: bytes, signature: bytes) -> bool:
     return True
 
 
-def sign(key: Private, what: str, message: bytes) -> bytes:
-    """Deterministic (RFC 6979), so that vectors can be made again byte for byte."""
-    return key.sign(label(what) + message, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
-
-
 # --- Reading a segment --------------------------------------------------------------------------------------
+
+MAX_SEGMENT = 2**30
+MAX_HEADER_JSON = 16_384
+MAX_SIGNATURE = 80
+RECORD, MIN_RECORD, MAX_RECORD = 0x52, 16, 16_777_232
+FOOTER, MAX_FOOTER = 0x46, 4096
+ID = "[a-z0-9-]{1,64}"
 
 
 @dataclass
 class Opened:
+    """`problems` are codes of FORMAT.md, in the order of the file."""
+
     header: dict[str, Any]
-    records: list[bytes]
-    closed: bool
-    complete: bool
+    records: list[bytes] = field(default_factory=list)
+    salvaged: list[tuple[int, bytes]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    closed: bool = False
+
+    @property
+    def complete(self) -> bool:
+        return not self.problems
 
 
 def open_segment(data: bytes, share: bytes, private: Private, verify: Public | None) -> Opened:
+    header, signed, signature, header_hash, at = read_header(data)
+    if verify is not None and not signed_by(verify, "segment-header", signed, signature):
+        raise Refused("signature")
+    secret = _secret(header, private)
+    key, commitment = derive(secret, share, label("segment-key") + header_hash)
+    if commitment != data[at - 32 : at]:
+        raise Refused("share")
+    out = Opened(header)
+    _Walk(out, data, header_hash, AESGCM(key), verify).frames(at)
+    return out
+
+
+def read_header(data: bytes) -> tuple[dict[str, Any], bytes, bytes, bytes, int]:
+    """The object, the signed bytes, their signature, the hash, and where the frames begin."""
+    if len(data) > MAX_SEGMENT:
+        raise Refused("size")
     if data[:8] != b"WAYSEGM\n":
         raise Refused("magic")
     if len(data) < 14:
@@ -137,30 +180,43 @@ def open_segment(data: bytes, share: bytes, private: Private, verify: Public | N
     version, size = struct.unpack(">HI", data[8:14])
     if version != 1:
         raise Refused("version")
-    signed = data[: 14 + size]
-    (sig_size,) = struct.unpack(">H", data[14 + size : 16 + size].rjust(2, b"\xff"))
-    header_end = 16 + size + sig_size
-    if size > 16384 or sig_size > 80 or len(data) < header_end + 32:
+    if size > MAX_HEADER_JSON or len(data) < 16 + size:
         raise Refused("header")
-    header = _json(signed[14:])
-    if header is None:
+    (sig_size,) = struct.unpack(">H", data[14 + size : 16 + size])
+    end = 16 + size + sig_size
+    if sig_size > MAX_SIGNATURE or len(data) < end + 32:
         raise Refused("header")
-    if verify is not None and not signed_by(verify, "segment-header", signed, data[16 + size : header_end]):
-        raise Refused("signature")
-    header_hash = hashlib.sha256(data[:header_end]).digest()
-    secret = _secret(header, private)
-    key, commitment = derive(secret, share, label("segment-key") + header_hash)
-    if commitment != data[header_end : header_end + 32]:
-        raise Refused("share")
-    return _frames(data, header_end + 32, header, header_hash, AESGCM(key), verify)
+    header = parsed(data[14 : 14 + size])
+    if header is None or not _header_ok(header):
+        raise Refused("header")
+    digest = hashlib.sha256(data[:end]).digest()
+    return header, data[: 14 + size], data[16 + size : end], digest, end + 32
 
 
-def _json(raw: bytes) -> dict[str, Any] | None:
-    try:
-        value = json.loads(raw)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) and canonical(value) == raw else None
+def _header_ok(header: dict[str, Any]) -> bool:
+    ids, numbers = ("boot_id", "device_id", "run_id", "segment_id"), ("epoch", "opened_us", "seq")
+    if set(header) != {*ids, *numbers, "kind", "prev", "recipients", "signer"}:
+        return False
+    slots = header["recipients"]
+    return (
+        all(text(ID, header[name]) for name in ids)
+        and all(whole(header[name]) for name in numbers)
+        and header["kind"] in ("reads", "images")
+        and text("[0-9a-f]{64}", header["prev"])
+        and text("[0-9a-f]{16}", header["signer"])
+        and isinstance(slots, list)
+        and 1 <= len(slots) <= 16
+        and all(_slot_ok(slot) for slot in slots)
+    )
+
+
+def _slot_ok(slot: object) -> bool:
+    return (
+        isinstance(slot, dict)
+        and set(slot) == {"key_id", "wrapped"}
+        and text("[0-9a-f]{16}", slot["key_id"])
+        and text("[0-9a-f]{226}", slot["wrapped"])
+    )
 
 
 def _secret(header: dict[str, Any], private: Private) -> bytes:
@@ -168,138 +224,108 @@ def _secret(header: dict[str, Any], private: Private) -> bytes:
     for slot in header["recipients"]:
         if slot["key_id"] == mine:
             rest = {name: value for name, value in header.items() if name != "recipients"}
+            info = label("segment-secret") + canonical(rest)
             try:
-                return hpke_open(
-                    bytes.fromhex(slot["wrapped"]), private, label("segment-secret") + canonical(rest)
-                )
+                return hpke_open(bytes.fromhex(slot["wrapped"]), private, info)
             except (InvalidTag, ValueError) as error:
-                raise Refused("wrapped secret") from error
+                raise Refused("wrapped") from error
     raise Refused("recipient")
 
 
-def _frames(
-    data: bytes, at: int, header: dict[str, Any], header_hash: bytes, aead: AESGCM, verify: Public | None
-) -> Opened:
-    out = Opened(header, [], closed=False, complete=True)
-    tag, index = bytes(16), 0
-    while at < len(data):
-        if len(data) < at + 9:
-            out.complete = False
-            break
-        kind, size, crc = struct.unpack(">BII", data[at : at + 9])
-        body, end = data[at + 9 : at + 9 + size], at + 9 + size
-        aad = header_hash + bytes([kind]) + struct.pack(">Q", index) + tag
-        nonce = bytes(4) + struct.pack(">Q", index)
-        if kind == 0x46 and len(body) == size:
-            footer = _footer(body, data[:at], index, tag)
-            out.closed = (
-                end == len(data)
-                and footer is not None
-                and _decrypts(aead, nonce, footer.seal, aad + footer.raw)
-            )
-            if out.closed and footer is not None and verify is not None:
-                out.closed = signed_by(verify, "segment-footer", header_hash + footer.raw, footer.signature)
-            out.complete = out.closed
-            break
-        sound = kind == 0x52 and len(body) == size and zlib.crc32(data[at : at + 5] + body) == crc
-        if not (sound and _decrypts(aead, nonce, body, aad)):
-            out.complete = False
-            break
-        out.records.append(aead.decrypt(nonce, body, aad))
-        tag, index, at = body[-16:], index + 1, end
-    return out
+@dataclass
+class _Walk:
+    out: Opened
+    data: bytes
+    header_hash: bytes
+    aead: AESGCM
+    verify: Public | None
+    index: int = 0
+    tag: bytes = bytes(16)
 
+    def frames(self, at: int) -> None:
+        while at < len(self.data):
+            kind = self.data[at]
+            if kind not in (RECORD, FOOTER):
+                return self._told(f"frame {self.index}")
+            if len(self.data) < at + 9:
+                return self._told(f"cut {self.index}")
+            (size,) = struct.unpack(">I", self.data[at + 1 : at + 5])
+            low, high = (MIN_RECORD, MAX_RECORD) if kind == RECORD else (0, MAX_FOOTER)
+            if not low <= size <= high:
+                return self._told(f"frame {self.index}")
+            end = at + 9 + size
+            if len(self.data) < end:
+                return self._told(f"cut {self.index}")
+            if kind == FOOTER:
+                return self._footer(self.data[at + 9 : end], at_end=end == len(self.data))
+            self._record(self.data[at + 9 : end])
+            at = end
+        return None
 
-def _decrypts(aead: AESGCM, nonce: bytes, body: bytes, aad: bytes) -> bool:
-    try:
-        aead.decrypt(nonce, body, aad)
-    except InvalidTag:
-        return False
-    return True
+    def _told(self, code: str) -> None:
+        self.out.problems.append(code)
+
+    def _open(self, kind: int, sealed: bytes, more: bytes = b"") -> bytes | None:
+        number = struct.pack(">Q", self.index)
+        aad = self.header_hash + bytes([kind]) + number + self.tag + more
+        try:
+            return self.aead.decrypt(bytes(4) + number, sealed, aad)
+        except InvalidTag:
+            return None
+
+    def _record(self, body: bytes) -> None:
+        payload = self._open(RECORD, body)
+        if payload is None:
+            self._told(f"record {self.index}")
+        elif self.out.problems:
+            self.out.salvaged.append((self.index, payload))
+        else:
+            self.out.records.append(payload)
+        self.index, self.tag = self.index + 1, body[-16:]
+
+    def _footer(self, body: bytes, *, at_end: bool) -> None:
+        parts = _footer(body)
+        if not at_end:
+            self._told("after-footer")
+        elif parts is None:
+            self._told("footer")
+        elif (parts.fields["records"], parts.fields["last_tag"]) != (self.index, self.tag.hex()):
+            self._told("footer-count")
+        elif self._open(FOOTER, parts.seal, parts.raw) is None:
+            self._told("footer-seal")
+        elif self.verify is not None and not signed_by(
+            self.verify, "segment-footer", self.header_hash + parts.raw, parts.signature
+        ):
+            self._told("footer-signature")
+        else:
+            self.out.closed = True
 
 
 @dataclass
 class FooterParts:
+    fields: dict[str, Any]
     raw: bytes
     seal: bytes
     signature: bytes
 
 
-def _footer(body: bytes, before: bytes, records: int, last_tag: bytes) -> FooterParts | None:
+def _footer(body: bytes) -> FooterParts | None:
+    if len(body) < 32 or body[-12:] != struct.pack(">I", len(body) + 9) + b"WAYSEND\n":
+        return None
     (size,) = struct.unpack(">H", body[:2])
-    raw, seal, rest = body[2 : 2 + size], body[2 + size : 18 + size], body[18 + size :]
-    (sig_size,) = struct.unpack(">H", rest[:2])
-    signature, end = rest[2 : 2 + sig_size], rest[2 + sig_size :]
-    footer = _json(raw)
-    if footer is None or end != struct.pack(">I", len(body) + 9) + b"WAYSEND\n":
+    raw, seal, rest = body[2 : 2 + size], body[2 + size : 18 + size], body[18 + size : -12]
+    if len(rest) < 2 or len(rest) - 2 != struct.unpack(">H", rest[:2])[0] or len(rest) - 2 > MAX_SIGNATURE:
         return None
-    expected = {
-        "records": records,
-        "last_tag": last_tag.hex(),
-        "body_sha256": hashlib.sha256(before).hexdigest(),
-    }
-    if any(footer[name] != value for name, value in expected.items()):
+    fields = parsed(raw)
+    if fields is None or set(fields) != {"body_sha256", "closed_us", "last_tag", "records"}:
         return None
-    return FooterParts(raw, seal, signature)
-
-
-# --- Writing a segment, for vectors -------------------------------------------------------------------------
-
-
-def frame(kind: int, body: bytes) -> bytes:
-    head = struct.pack(">BI", kind, len(body))
-    return head + struct.pack(">I", zlib.crc32(head + body)) + body
-
-
-@dataclass
-class Made:
-    header: bytes  # up to the commitment
-    records: list[bytes]  # frames
-    footer: bytes
-
-    def bytes(self) -> bytes:
-        return self.header + b"".join(self.records) + self.footer
-
-
-def make_segment(
-    fields: dict[str, Any],
-    payloads: list[bytes],
-    *,
-    secret: bytes,
-    share: bytes,
-    recipient: Public,
-    ephemeral: Private,
-    device: Private,
-) -> Made:
-    wrapped = hpke_seal(secret, recipient, label("segment-secret") + canonical(fields), ephemeral)
-    slots = [{"key_id": key_id(recipient), "wrapped": wrapped.hex()}]
-    raw = canonical({**fields, "recipients": slots})
-    signed = b"WAYSEGM\n" + struct.pack(">HI", 1, len(raw)) + raw
-    signature = sign(device, "segment-header", signed)
-    header = signed + struct.pack(">H", len(signature)) + signature
-    digest = hashlib.sha256(header).digest()
-    key, commitment = derive(secret, share, label("segment-key") + digest)
-    aead, tag, frames = AESGCM(key), bytes(16), []
-    for index, payload in enumerate(payloads):
-        aad = digest + b"R" + struct.pack(">Q", index) + tag
-        body = aead.encrypt(bytes(4) + struct.pack(">Q", index), payload, aad)
-        tag = body[-16:]
-        frames.append(frame(0x52, body))
-    made = Made(header + commitment, frames, b"")
-    n = len(payloads)
-    content = {
-        "body_sha256": hashlib.sha256(made.bytes()).hexdigest(),
-        "closed_us": fields["opened_us"],
-        "last_tag": tag.hex(),
-        "records": n,
-    }
-    raw = canonical(content)
-    aad = digest + b"F" + struct.pack(">Q", n) + tag + raw
-    seal = aead.encrypt(bytes(4) + struct.pack(">Q", n), b"", aad)
-    signature = sign(device, "segment-footer", digest + raw)
-    body = struct.pack(">H", len(raw)) + raw + seal + struct.pack(">H", len(signature)) + signature
-    made.footer = frame(0x46, body + struct.pack(">I", 9 + len(body) + 12) + b"WAYSEND\n")
-    return made
+    sound = (
+        text("[0-9a-f]{64}", fields["body_sha256"])
+        and text("[0-9a-f]{32}", fields["last_tag"])
+        and whole(fields["records"])
+        and whole(fields["closed_us"])
+    )
+    return FooterParts(fields, raw, seal, rest[2:]) if sound else None
 
 
 # --- Envelopes ----------------------------------------------------------------------------------------------
@@ -320,3 +346,40 @@ def open_envelope(blob: bytes, private: Private, info: bytes, aad: bytes) -> byt
                 raise Refused("commitment")
             return AESGCM(key).decrypt(bytes(12), blob[body_at:], blob[:body_at])
     raise Refused("recipient")
+
+
+# --- Keyring ------------------------------------------------------------------------------------------------
+
+
+def open_keyring(data: bytes, kek: bytes) -> tuple[bytes, dict[str, dict[int, bytes]]]:
+    """The key of boxes, and the shares by scope and epoch."""
+    if data[:8] != b"WAYKEYR\n":
+        raise Refused("magic")
+    if data[8:10] != b"\0\1":
+        raise Refused("version")
+    (size,) = struct.unpack(">I", data[10:14])
+    at = 14 + size
+    if size > 1024 or len(data) < at + 12:
+        raise Refused("keyring")
+    try:
+        content = json.loads(AESGCM(kek).decrypt(data[at : at + 12], data[at + 12 :], data[:at]))
+    except InvalidTag as error:
+        raise Refused("keyring") from error
+    shares = {
+        scope: {int(epoch): bytes.fromhex(share) for epoch, share in by_epoch.items()}
+        for scope, by_epoch in content["shares"].items()
+    }
+    return bytes.fromhex(content["box"]), shares
+
+
+def keyring_slot(data: bytes) -> str:
+    """The slot of the root of trust that holds the keyring's key."""
+    (size,) = struct.unpack(">I", data[10:14])
+    return str(json.loads(data[14 : 14 + size])["slot"])
+
+
+def open_box(blob: bytes, box_key: bytes, name: str, aad: bytes) -> bytes:
+    key = expand(extract(b"", box_key), label("box") + name.encode(), 32)
+    if blob[:4] != b"WBX1":
+        raise Refused("magic")
+    return AESGCM(key).decrypt(blob[4:16], blob[16:], aad)

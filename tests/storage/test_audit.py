@@ -215,3 +215,44 @@ def test_two_processes_append_to_one_chain(path) -> None:
     assert child.wait(60) == 0
     report = verify_audit(path)
     assert (report.ok, report.entries) == (True, 60)
+
+
+def line(**changed: object) -> bytes:
+    return audit_module.canonical_json(
+        {"at_us": 1, "event": "x", "fields": {}, "n": 0, "prev": audit_module.GENESIS, **changed}
+    )
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        line(at_us="1"),
+        line(at_us=True),
+        line(at_us=1.5),
+        line(event=""),
+        line(event="x" * 65),
+        line(event=7),
+        line(prev=7),
+        line(fields={"text": "x" * (MAX_ENTRY_BYTES - len(line(fields={"text": ""})) + 1)}),
+        line(fields=[]),
+        line(n="0"),
+        line(more=1),
+    ],
+    ids=range(11),
+)
+def test_a_line_that_is_no_entry_is_told(path, raw) -> None:
+    path.write_bytes(raw + b"\n")
+    (problem,) = verify_audit(path).problems
+    assert problem.startswith("line 1 is ")
+
+
+def test_the_longest_entry_is_one(path) -> None:
+    room = MAX_ENTRY_BYTES - len(line(fields={"text": ""}))
+    path.write_bytes(line(fields={"text": "x" * room}) + b"\n")
+    assert verify_audit(path).ok
+
+
+def test_a_checkpoint_of_an_empty_log_holds(path) -> None:
+    checkpoint = AuditLog.open(path, DEVICE_KEY).checkpoint()
+    assert (checkpoint.n, checkpoint.head) == (-1, audit_module.GENESIS)
+    assert verify_audit(path, PUBLIC, checkpoint=checkpoint).ok
