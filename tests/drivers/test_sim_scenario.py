@@ -97,7 +97,9 @@ def test_what_is_wrong_is_named(text: str, told: str) -> None:
 
 
 def test_a_scenario_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(BadScenario, match=r"no scenario 'nite'; there are: day-2-lanes, decoy-night, dusk-rain"):
+    with pytest.raises(
+        BadScenario, match=r"no scenario 'nite'; there are: day-2-lanes, decoy-night, dusk-rain"
+    ):
         load_scenario("nite")
     with pytest.raises(BadScenario, match=r"no scenario '\.\./x'"):
         load_scenario("../x")
