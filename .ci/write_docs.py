@@ -71,6 +71,9 @@ def readme(text: str) -> str:
     return head + BEGIN + "\n" + accuracy(manifest) + END + rest.split(END)[1]
 
 
+SILENT = (argparse._HelpAction, argparse._SubParsersAction)  # noqa: SLF001
+
+
 def _commands(
     parser: argparse.ArgumentParser, path: str
 ) -> Iterator[tuple[str, argparse.ArgumentParser, str]]:
@@ -81,16 +84,15 @@ def _commands(
         told = {choice.dest: choice.help or "" for choice in action._choices_actions}  # noqa: SLF001
         for name, command in action.choices.items():
             inner = list(_commands(command, f"{path} {name}"))
-            if inner:
-                yield from inner
-            else:
+            if not inner or command.get_default("run"):
                 yield f"{path} {name}", command, told.get(name, "")
+            yield from inner
 
 
 def _options(command: argparse.ArgumentParser) -> Iterator[str]:
     first = True
     for action in command._actions:  # noqa: SLF001
-        if action.help == argparse.SUPPRESS or isinstance(action, argparse._HelpAction):  # noqa: SLF001
+        if action.help == argparse.SUPPRESS or isinstance(action, SILENT):
             continue
         if first:
             yield "\n| argument | meaning |\n|---|---|\n"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from backoffice import cli_admin, cli_data, cli_devices, cli_hits, cli_lists
+from backoffice import cli_admin, cli_data, cli_devices, cli_hits, cli_lists, cli_tickets
 from backoffice.console import warn
 from backoffice.errors import OfficeError
 from storage.errors import StorageError
@@ -55,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     cli_admin.add_commands(commands)
     cli_devices.add_commands(commands)
+    cli_tickets.add_commands(commands)
     cli_lists.add_commands(commands)
     cli_hits.add_commands(commands)
     cli_data.add_commands(commands)

@@ -91,6 +91,22 @@ users = Table(
     Column("locked_until_us", BigInteger, nullable=False, default=0),
     Column("session_epoch", Integer, nullable=False, default=0),
 )
+tickets = Table(
+    "tickets",
+    metadata,
+    Column("device_id", String(64), primary_key=True),
+    Column("number", Integer, primary_key=True),  # from 1 for each device
+    Column("alarm", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("advice", Text, nullable=False),
+    Column("since_us", BigInteger, nullable=False),
+    Column("opened_us", BigInteger, nullable=False),
+    Column("well_us", BigInteger),
+    Column("returns", Integer, nullable=False),
+    Column("closed_us", BigInteger),
+    Column("closed_by", String(64)),
+    Column("note", Text),
+)
 list_versions = Table(
     "list_versions",
     metadata,

@@ -9,7 +9,7 @@ import structlog
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from backoffice import devices, lists, receipts
+from backoffice import devices, lists, receipts, tickets
 from backoffice.errors import (
     BadRequest,
     Conflict,
@@ -98,6 +98,7 @@ class _Routes:
             raise BadRequest(str(error)) from error
         if beat.device_id != g.device_id:
             raise BadRequest("the heartbeat names another device than the certificate")
+        tickets.hear(self._office, beat)
         wanted = devices.record_heartbeat(self._office, g.device_id, beat.encode().decode())
         reply = HeartbeatReply(server_time_us=self._office.clock(), pull_requests=wanted)
         return Response(reply.encode(), mimetype="application/json")

@@ -13,6 +13,7 @@ from sqlalchemy import RowMapping, delete, select, update
 from backoffice import ca, keys
 from backoffice.db import devices, insert_once, pull_requests
 from backoffice.errors import BadRequest, Conflict, NotFound, Refused
+from backoffice.limits import LIMITS
 from backoffice.office import Office
 from backoffice.tls import Peer
 from sync.certificates import OU_DEVICE, CertificateError, fingerprint, public_pem, read_csr
@@ -28,6 +29,7 @@ from sync.enrolment import (
 from sync.limits import MAX_PULL_REQUESTS
 
 OFFER_US = 30 * 86_400 * 1_000_000  # a bundle may be installed for thirty days
+HEARTBEAT_LATE_US = LIMITS.heartbeat_late_s * 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,10 @@ class Device:
     revoked_reason: str | None
     heartbeat_us: int | None
     heartbeat: str | None
+
+    def late(self, now_us: int) -> bool:
+        """Whether its last heartbeat is too long ago; not of one that was never heard."""
+        return self.heartbeat_us is not None and now_us - self.heartbeat_us > HEARTBEAT_LATE_US
 
 
 @dataclass(frozen=True, slots=True)

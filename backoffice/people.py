@@ -43,6 +43,7 @@ class Action(StrEnum):
     LISTS = "lists"
     MANUAL = "manual"  # a manual list entry
     DEVICES = "devices"  # see devices and their health
+    TICKETS = "tickets"  # close a device's ticket
     ENROL = "enrol"
     USERS = "users"
     AUDIT = "audit"
@@ -51,10 +52,12 @@ class Action(StrEnum):
 
 ALLOWED: dict[Role, frozenset[Action]] = {
     Role.ADMINISTRATOR: frozenset(Action),
-    Role.SUPERVISOR: frozenset({Action.HITS, Action.SEARCH, Action.OPEN, Action.MANUAL, Action.DEVICES}),
+    Role.SUPERVISOR: frozenset(
+        {Action.HITS, Action.SEARCH, Action.OPEN, Action.MANUAL, Action.DEVICES, Action.TICKETS}
+    ),
     Role.OPERATOR: frozenset({Action.HITS, Action.SEARCH}),
     Role.AUDITOR: frozenset({Action.AUDIT, Action.DEVICES}),
-    Role.TECHNICIAN: frozenset({Action.DEVICES, Action.ENROL}),
+    Role.TECHNICIAN: frozenset({Action.DEVICES, Action.TICKETS, Action.ENROL}),
 }
 # these show or touch what the units saw, so they ask for training of the last year
 NEEDS_TRAINING = frozenset(

@@ -13,9 +13,10 @@ from backoffice.errors import BadRequest, Conflict, NotFound, OfficeError, Refus
 from backoffice.hits import HitStore
 from backoffice.limits import LIMITS
 from backoffice.office import Office, day_of
-from backoffice.pages import alarm_pages, hit_pages, login_pages, status_pages, views
+from backoffice.pages import alarm_pages, hit_pages, login_pages, status_pages, ticket_pages, views
 from backoffice.pages.session import OFFICE, LoginRequired, PasswordChangeRequired, csrf_token
 from backoffice.people import ALLOWED, Action, Person, check_allowed
+from backoffice.tickets import count_open
 
 POLICY = (
     "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; "
@@ -55,6 +56,7 @@ def create_pages(office: Office, hits: HitStore) -> Flask:
     app.register_blueprint(hit_pages.blueprint)
     app.register_blueprint(alarm_pages.blueprint)
     app.register_blueprint(status_pages.blueprint)
+    app.register_blueprint(ticket_pages.blueprint)
     app.after_request(_secure)
     app.register_error_handler(OfficeError, _refuse)
     app.register_error_handler(HTTPException, _http_error)
@@ -81,7 +83,10 @@ def _fill_templates(app: Flask, office: Office) -> None:
             return False
         return not person.one_time
 
-    app.jinja_env.globals.update(training_left=training_left, hears=hears)
+    def open_tickets() -> int:
+        return count_open(office)
+
+    app.jinja_env.globals.update(training_left=training_left, hears=hears, open_tickets=open_tickets)
 
 
 def may(person: Person, action: Action) -> bool:

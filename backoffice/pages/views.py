@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from backoffice.devices import Device
 from backoffice.hits import Hit
-from backoffice.limits import LIMITS
+from backoffice.tickets import Ticket
 from sync.schema import HitRecord, StateAgreement
 
 AGEING_S = 120  # an open hit older than this asks for attention
@@ -170,13 +170,21 @@ def age(hit: Hit, now_us: int) -> Age:
     return Age(f"open {span(seconds)}", urgency)
 
 
+def ticket_state(ticket: Ticket) -> str:
+    """A ticket's state in plain words."""
+    if not ticket.open:
+        return "closed"
+    if ticket.well_us is not None:
+        return f"well again since {when(ticket.well_us)}"
+    return "open again" if ticket.returns else "open"
+
+
 def device_row(device: Device, now_us: int) -> DeviceRow:
     """One row of the devices page."""
     beat = json.loads(device.heartbeat) if device.heartbeat else {}
-    late = (
-        device.heartbeat_us is not None and now_us - device.heartbeat_us > LIMITS.heartbeat_late_s * 1_000_000
+    state = (
+        "revoked" if device.revoked_us else "never" if not beat else "late" if device.late(now_us) else "ok"
     )
-    state = "revoked" if device.revoked_us else "never" if not beat else "late" if late else "ok"
     ago = span((now_us - device.heartbeat_us) / 1e6) + " ago" if device.heartbeat_us else "none yet"
     clock_us = beat.get("time_uncertainty_us")
     return DeviceRow(
