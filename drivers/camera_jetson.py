@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 
 from drivers.errors import CameraLost, LibraryMissing
-from drivers.newest import Grabbed, NewestFrame
+from drivers.newest import Grabbed, NewestFrame, ThreadedCamera
 from drivers.options import Options
-from drivers.types import CameraCaps, Exposure, Frame
+from drivers.types import CameraCaps, Exposure
 
 REBUILD_NS: Final = 20_000_000_000  # ns between two pipelines
 ASKED_NS: Final = 5_000_000_000  # ns over which what was asked for is collected
@@ -68,7 +68,7 @@ def _differs(first: float, second: float) -> bool:
     return max(first, second) > WORTH * min(first, second)
 
 
-class JetsonCamera:
+class JetsonCamera(ThreadedCamera):
     """Of the exposures asked for within a few seconds the shortest shutter counts: it is the one for the plates."""
 
     def __init__(self, opener: Open, wanted: Wanted, first: Exposure) -> None:
@@ -130,22 +130,10 @@ class JetsonCamera:
         worth = _differs(wanted.exposure_us, now.exposure_us) or _differs(wanted.gain, now.gain)
         return wanted if worth else None
 
-    def capture(self, timeout_s: float) -> Frame | None:
-        """The newest frame not yet taken; raises CameraTimeout, CameraLost."""
-        return self._newest.capture(timeout_s)
-
-    def capabilities(self) -> CameraCaps:
-        """What the common sensors do; argus cuts what this one does not."""
-        return self._caps
-
     def configure(self, exposure: Exposure) -> None:
         """Applies when it lasted, at most every REBUILD_NS; each frame says which exposure it had."""
         with self._lock:
             self._asked.append((time.monotonic_ns(), self._caps.bounded(exposure)))
-
-    def close(self) -> None:
-        """Stops the thread, which ends the pipeline."""
-        self._newest.close()
 
 
 def _gstreamer(description: str) -> cv2.VideoCapture:

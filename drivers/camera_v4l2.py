@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from structlog import get_logger
 
 from drivers.errors import BadOption, CameraLost
-from drivers.newest import Grabbed, NewestFrame
+from drivers.newest import Grabbed, NewestFrame, ThreadedCamera
 from drivers.options import Options
-from drivers.types import CameraCaps, Exposure, Frame, FrameMetadata, Pixels
+from drivers.types import CameraCaps, Exposure, FrameMetadata, Pixels
 from drivers.v4l2_devices import find
 
 EXPOSURE_UNIT_US: Final = 100  # V4L2_CID_EXPOSURE_ABSOLUTE counts in 100 microseconds
@@ -53,7 +53,7 @@ def whole_jpeg(raw: bytes) -> bool:
     return raw.startswith(JPEG_BEGIN) and raw.rstrip(b"\0").endswith(JPEG_END)
 
 
-class V4l2Camera:
+class V4l2Camera(ThreadedCamera):
     """`damaged` counts pictures that were passed over; each shows as a gap in the sequence."""
 
     def __init__(self, video: cv2.VideoCapture, wanted: Wanted, *, name: str) -> None:
@@ -119,22 +119,10 @@ class V4l2Camera:
             wanted.gain if gain is None else gain / self._gain_scale,
         )
 
-    def capture(self, timeout_s: float) -> Frame | None:
-        """The newest frame not yet taken; raises CameraTimeout, CameraLost."""
-        return self._newest.capture(timeout_s)
-
-    def capabilities(self) -> CameraCaps:
-        """What its controls took when they were tried at opening."""
-        return self._caps
-
     def configure(self, exposure: Exposure) -> None:
         """Sets manual exposure before one of the next frames."""
         with self._lock:
             self._wanted = self._caps.bounded(exposure)
-
-    def close(self) -> None:
-        """Stops the thread, which releases the device."""
-        self._newest.close()
 
 
 def _set(video: cv2.VideoCapture, control: int, value: float) -> float | None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from drivers.errors import CameraClosed, CameraLost, CameraTimeout
 from drivers.pacing import moment
-from drivers.types import NO_METADATA, Exposure, Frame, FrameMetadata, Pixels
+from drivers.types import NO_METADATA, CameraCaps, Exposure, Frame, FrameMetadata, Pixels
 
 JOIN_S: Final = 12.0  # seconds; OpenCV's own wait for a V4L2 frame ends after 10
 
@@ -77,6 +77,25 @@ class NewestFrame:
         self._stop.set()
         if threading.current_thread() is not self._thread:
             self._thread.join(JOIN_S)
+
+
+class ThreadedCamera:
+    """What cameras that a NewestFrame reads have in common."""
+
+    _newest: NewestFrame
+    _caps: CameraCaps
+
+    def capture(self, timeout_s: float) -> Frame | None:
+        """The newest frame not yet taken; raises CameraTimeout, CameraLost."""
+        return self._newest.capture(timeout_s)
+
+    def capabilities(self) -> CameraCaps:
+        """What was found out when it was opened."""
+        return self._caps
+
+    def close(self) -> None:
+        """Stops the thread, which releases the device."""
+        self._newest.close()
 
 
 def _frame(grabbed: Grabbed, sequence: int) -> Frame:
