@@ -377,14 +377,14 @@ def test_the_file_is_written_when_something_was_learnt_and_rarely_after(
     assert not path.exists()
     codes(check, Roadside("day").frames(4 * SAMPLES))
     check.persist()
-    written = path.stat().st_mtime_ns
     assert load(path).place[0] is not None
+    path.unlink()  # a file that is there again was written; times of files are too coarse to tell
     check.persist()
-    assert path.stat().st_mtime_ns == written
+    assert not path.exists()
     later_ns = time.monotonic_ns() + 7 * 3_600_000_000_000
     monkeypatch.setattr(time, "monotonic_ns", lambda: later_ns)
     check.persist()
-    assert path.stat().st_mtime_ns > written
+    assert path.exists()
 
 
 @pytest.mark.parametrize("raw", [b"", b"{}", bytes(100), bytes(MAX_REFERENCE_BYTES + 1)])
