@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from inference.preprocess import corner_crop, cut
 
 from .corners_augment import Box, near, off, tone, widen
-from .render_pool import Shard, load_grey, load_shard, read_manifest, unit
+from .detector_data import read_grey
+from .render_pool import Shard, load_shard, read_manifest, unit
 from .render_scene import SCENE_MARGIN, SCENE_SHAPE
 
 MIN_BOX_WIDTH = 28.0  # px, smaller real boxes teach nothing about corners
@@ -95,7 +96,7 @@ def load_regions(data: Path, seed: int, rows: Path | None = None) -> Regions:
     doubles: list[float] = []
     for row in read_manifest(data / "train.jsonl"):
         plates = row["plates"]
-        grey = load_grey(data / row["image"])
+        grey = read_grey(data / row["image"])
         boxes: list[list[float]] = [p["box"] for p in plates]
         for i, (plate, (x0, y0, x1, y1)) in enumerate(zip(plates, boxes, strict=True)):
             if x1 - x0 >= MIN_BOX_WIDTH:

@@ -20,9 +20,10 @@ from inference.preprocess import normalise
 
 from .corners_model import CornerNet
 from .corners_train import predict
+from .detector_data import read_grey
 from .reader_data import MAX_CHARACTERS, Quad, crops_of
 from .reader_model import BLANK, ReaderNet, encode, greedy
-from .render_pool import load_grey, read_manifest, unit
+from .render_pool import read_manifest, unit
 
 TRIED = 14  # quads around a start
 KEEP_EVERY = 200  # pictures
@@ -98,7 +99,7 @@ def fit_streets(
     for done, k in enumerate(rng.permutation(len(pictures)), 1):
         row = pictures[int(k)]
         wanted = [(f"{row['image']}#{i}", plate) for i, plate in enumerate(row["plates"]) if teaches(plate)]
-        grey = load_grey(data / row["image"]) if wanted else np.zeros((0, 0), np.uint8)
+        grey = read_grey(data / row["image"]) if wanted else np.zeros((0, 0), np.uint8)
         for name, plate in wanted:
             quad = fit_plate(corner_net, reader_net, grey, plate, rng, two_rows=known.get(name))
             if quad is not None:

@@ -25,7 +25,8 @@ from inference.runtime import Net, TfliteNet
 from inference.types import Box
 
 from .corners_data import WIDE_MARGIN, CornerFeed, Regions, load_regions, region_of
-from .render_pool import load_grey, read_manifest
+from .detector_data import read_grey
+from .render_pool import read_manifest
 
 LEAST_SCORE = 0.15  # of the detector; below the device's own threshold, so that there is enough to learn from
 COARSE_EVERY = 2  # in every so many pictures the detector also looks at half the size
@@ -169,7 +170,7 @@ def mine(data: Path, nets: Nets, out: Path) -> Path:
     by_eye = looked_at()
     for i, row in enumerate(read_manifest(data / "train.jsonl")):
         seen = by_eye.get(row["image"])
-        grey = load_grey(data / row["image"])
+        grey = read_grey(data / row["image"])
         found += finds(nets, grey, row, coarse=i % COARSE_EVERY == 0, seen=seen)
         if i % 500 == 0:
             print({"pictures": i, "finds": len(found)}, flush=True)

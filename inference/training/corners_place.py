@@ -20,7 +20,8 @@ from .corners_augment import Box, Picture, Points, as_detected, lean, near, off,
 from .corners_data import MIN_BOX_WIDTH, WIDE_MARGIN, region_of
 from .corners_model import CornerNet
 from .corners_session import Session
-from .render_pool import Shard, load_grey, load_shard, read_manifest, unit
+from .detector_data import read_grey
+from .render_pool import Shard, load_shard, read_manifest, unit
 from .render_scene import SCENE_SHAPE
 
 BATCH = 64
@@ -60,7 +61,7 @@ def load_plates(data: Path, fitted: Path) -> RealPlates:
     images: list[NDArray[np.uint8]] = []
     corners: list[list[list[float]] | None] = []
     for row in read_manifest(data / "train.jsonl"):
-        grey = load_grey(data / row["image"])
+        grey = read_grey(data / row["image"])
         for i, plate in enumerate(row["plates"]):
             x0, y0, x1, y1 = plate["box"]
             if x1 - x0 >= MIN_BOX_WIDTH and plate.get("quality") != "notplate":

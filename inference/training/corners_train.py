@@ -19,7 +19,8 @@ from inference.preprocess import corner_crop, normalise
 from .corners_data import Batch, CornerFeed, load_regions
 from .corners_model import CornerExport, CornerNet, fold, restore
 from .corners_session import Session, weights
-from .render_pool import fill_pool, load_grey, read_manifest, unit
+from .detector_data import read_grey
+from .render_pool import drawn_rows, fill_pool, unit
 
 BATCH = 64
 RATE = 2e-3
@@ -101,12 +102,10 @@ def predict(
 
 def calibration_crops(data: Path, count: int, seed: int = SEED) -> list[NDArray[np.float32]]:
     """Normalised real training crops (1, 64, 128, 1), 0..1; the flags need no others."""
-    rng = np.random.default_rng(seed)
-    rows = read_manifest(data / "crops_train.jsonl")
     crops = []
-    for i in rng.choice(len(rows), min(count, len(rows)), replace=False):
-        x0, y0, x1, y1 = rows[int(i)]["box"]
-        crop, _ = corner_crop(load_grey(data / rows[int(i)]["image"]), (x0, y0, x1 - x0, y1 - y0))
+    for row in drawn_rows(data / "crops_train.jsonl", count, seed):
+        x0, y0, x1, y1 = row["box"]
+        crop, _ = corner_crop(read_grey(data / row["image"]), (x0, y0, x1 - x0, y1 - y0))
         crops.append(unit(normalise(crop))[None, :, :, None])
     return crops
 

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.training.detector_data import Boxes, Gray
-from inference.training.render_pool import load_grey, load_shard, read_manifest
+from inference.training.detector_data import Boxes, Gray, read_grey
+from inference.training.render_pool import load_shard, read_manifest
 from inference.training.render_scene import SCENE_SHAPE
 
 ART, RENDERED = 1200, 3000  # textures held in memory
@@ -43,7 +43,7 @@ class Textures:
         """Artwork from the data folder; rendered plates where a pool of scenes exists."""
         rows = read_manifest(data / "designs.jsonl")
         chosen = rng.choice(len(rows), min(ART, len(rows)), replace=False)
-        art = [load_grey(data / rows[int(i)]["image"]) for i in chosen]
+        art = [read_grey(data / rows[int(i)]["image"]) for i in chosen]
         shards = sorted(pool.glob("shard_*.npz"))[3:] if pool is not None else []
         return cls(art, _rendered(shards, rng) if shards else [])
 

@@ -17,10 +17,11 @@ from inference.preprocess import normalise
 
 from .corners_model import CornerNet
 from .corners_train import predict
+from .detector_data import read_grey
 from .reader_cells import align
 from .reader_data import MAX_CHARACTERS, Quad, crops_of, rows_known
 from .reader_model import ReaderNet, ctc_loss
-from .render_pool import load_grey, read_manifest, unit
+from .render_pool import read_manifest, unit
 
 _SURE = 0.5  # loss a character: above it, nobody knows where the characters are
 _DOUBT = 0.15  # of the loss a character: closer than this, the smaller aspect decides nothing
@@ -58,7 +59,7 @@ def survey_crops(data: Path, corner_net: CornerNet, reader_net: ReaderNet, out: 
     rows: list[int] = []
     times: list[NDArray[np.float32]] = []
     for row in read_manifest(data / "crops_train.jsonl"):
-        grey = load_grey(data / row["image"])
+        grey = read_grey(data / row["image"])
         x0, y0, x1, y1 = row["box"]
         quad, _, _ = predict(corner_net, grey, (x0, y0, x1 - x0, y1 - y0))
         quads.append(quad)
@@ -87,7 +88,7 @@ def survey_streets(data: Path, corner_net: CornerNet, reader_net: ReaderNet, out
             known = rows_known(str(plate.get("country") or ""), (x1 - x0) / (y1 - y0))
             text = str(plate.get("text") or "")
             if known is None and text and "?" not in text and len(text) < 12 and x1 - x0 > 30:
-                grey = load_grey(data / row["image"]) if grey is None else grey
+                grey = read_grey(data / row["image"]) if grey is None else grey
                 quad, _, _ = predict(corner_net, grey, (x0, y0, x1 - x0, y1 - y0))
                 known = rows_by_reading(reader_net, grey, quad, text)
             if known is not None and text:

@@ -13,9 +13,10 @@ from inference.labels import held_out
 from inference.preprocess import rectify
 from inference.rectify import rows_of
 
+from .detector_data import read_grey
 from .reader_cells import Cells, cells_of, reseated, straight_quad, straighten
 from .reader_wear import tone
-from .render_pool import Shard, load_grey, load_shard, read_manifest
+from .render_pool import Shard, load_shard, read_manifest
 from .render_scene import SCENE_SHAPE
 
 Quad = NDArray[np.float32]
@@ -99,7 +100,7 @@ def load_plates(data: Path, manifest: str, extra: Path | None = None) -> list[Re
         if known is not None:
             corners = known["corners"][i].astype(np.float32)
             two_rows = None if known["two_rows"][i] < 0 else bool(known["two_rows"][i])
-        grey = load_grey(data / row["image"])
+        grey = read_grey(data / row["image"])
         if known is not None and corners is not None and not np.isnan(known["times"][i][0]):
             times = known["times"][i][: len(text)]
             cells = cells_of(straighten(grey, corners), times, text)

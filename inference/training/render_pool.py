@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .detector_data import read_grey
 from .glyphs_dies import die_cabinet, font_cabinet
 from .render import Kit, draw_plate
 from .render_scene import Scene, make_scene, wipe_serial
@@ -48,12 +49,11 @@ def read_manifest(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines() if line]
 
 
-def load_grey(path: Path) -> NDArray[np.uint8]:
-    """A picture as grey uint8; raises FileNotFoundError if it can't be read."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise FileNotFoundError(path)
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
+def drawn_rows(manifest: Path, count: int, seed: int) -> Iterator[dict[str, Any]]:
+    """At most `count` rows of a manifest, drawn without repetition; the same ones for the same seed."""
+    rows = read_manifest(manifest)
+    chosen = np.random.default_rng(seed).choice(len(rows), min(count, len(rows)), replace=False)
+    return (rows[int(i)] for i in chosen)
 
 
 def unit(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -66,7 +66,7 @@ def load_kit(data: Path, rng: np.random.Generator, dies: int = 160) -> Kit:
     fonts = sorted(path for pattern in _FONTS for path in _FONT_FOLDER.glob(pattern))
     rows = read_manifest(data / "designs.jsonl")
     chosen = rng.choice(len(rows), min(_DESIGNS, len(rows)), replace=False)
-    designs = [wipe_serial(load_grey(data / rows[int(i)]["image"])) for i in chosen]
+    designs = [wipe_serial(read_grey(data / rows[int(i)]["image"])) for i in chosen]
     return Kit(die_cabinet(rng, dies, []), designs, font_cabinet(rng, fonts))
 
 
@@ -74,7 +74,7 @@ def load_streets(data: Path, rng: np.random.Generator, count: int = _STREETS) ->
     """Grey pictures to stand behind plates, from the training images only."""
     rows = read_manifest(data / "train.jsonl")
     chosen = rng.choice(len(rows), min(count, len(rows)), replace=False)
-    return [load_grey(data / rows[int(i)]["image"]) for i in chosen]
+    return [read_grey(data / rows[int(i)]["image"]) for i in chosen]
 
 
 def save_shard(path: Path, scenes: list[Scene]) -> None:

@@ -17,8 +17,8 @@ from inference.state import STATE_SIZE, state_crop
 from . import corners_train
 from .corners_model import fold
 from .corners_session import Session, weights
-from .detector_data import read_colour
-from .render_pool import load_grey, read_manifest, unit
+from .detector_data import read_colour, read_grey
+from .render_pool import drawn_rows, read_manifest, unit
 from .state_data import RealPlates, StateFeed, load_artwork, load_real
 from .state_model import StateExport, StateNet, state_loss
 
@@ -37,7 +37,7 @@ def corners_of(data: Path, manifest: str, corner_net: Path) -> NDArray[np.float3
     for row in read_manifest(data / manifest):
         x0, y0, x1, y1 = row["box"]
         quads.append(
-            corners_train.predict(net, load_grey(data / row["image"]), (x0, y0, x1 - x0, y1 - y0))[0]
+            corners_train.predict(net, read_grey(data / row["image"]), (x0, y0, x1 - x0, y1 - y0))[0]
         )
     return np.stack(quads)
 
@@ -88,13 +88,11 @@ def load_net(checkpoint: Path) -> StateNet:
 
 def calibration_crops(data: Path, count: int, seed: int = SEED) -> list[NDArray[np.float32]]:
     """Normalised real training crops (1, 72, 144, 3), 0..1, of their boxes."""
-    rng = np.random.default_rng(seed)
-    rows = read_manifest(data / "crops_train.jsonl")
     crops = []
-    for i in rng.choice(len(rows), min(count, len(rows)), replace=False):
-        x0, y0, x1, y1 = rows[int(i)]["box"]
+    for row in drawn_rows(data / "crops_train.jsonl", count, seed):
+        x0, y0, x1, y1 = row["box"]
         quad = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float32)
-        crop = state_crop(read_colour(data / rows[int(i)]["image"]), quad)
+        crop = state_crop(read_colour(data / row["image"]), quad)
         crops.append(unit(normalise(crop))[None])
     return crops
 
