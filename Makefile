@@ -35,6 +35,7 @@ $(VENV)/.run-stamp: requirements/run$(LOCK).txt pyproject.toml | $(VENV)/.made-s
 $(VENV)/.dev-stamp: requirements/dev$(LOCK).txt $(VENV)/.run-stamp
 	@echo "installing the developer's tools (once) ..."
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev$(LOCK).txt
+	@$(PYTHON) .ci/get_tpm.py
 	@touch $@
 
 run: $(VENV)/.run-stamp ## the whole appliance and its office, live (DURATION=s IMAGES=folder VIDEO=file CAMERA=sim|picamera2|v4l2)
@@ -44,8 +45,9 @@ run: $(VENV)/.run-stamp ## the whole appliance and its office, live (DURATION=s 
 test: $(VENV)/.dev-stamp ## the tests that every commit must pass
 	@$(BIN)/python -m pytest
 
-test-slow: $(VENV)/.dev-stamp ## the longer suites (kill tables, fuzzing)
+test-slow: $(VENV)/.dev-stamp ## the longer suites (kill tables, the soak), then a million inputs for every parser
 	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/python -m tests.fuzz --jobs $$(nproc)
 
 test-train: $(VENV)/.train-stamp ## the tests of the training code (needs torch)
 	@$(BIN)/python -m pytest -m train tests/inference/training

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
+
+from apt_get import install
 
 OLDEST = (3, 11)
 
@@ -28,15 +29,13 @@ def _has_venv() -> bool:
 def _install_venv() -> None:
     """Installs python3-venv through apt where this user may; otherwise names the command to type."""
     package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
-    as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
     if shutil.which("apt-get") is None:
         _fail(
             "this Python has no `venv` module; install it with your system's package manager and run make again"
         )
-    print(f"wayside: installing {package} (Python's venv module is a package of its own here) ...")
-    for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", package]):
-        if subprocess.run([*as_root, *command], check=False).returncode != 0:
-            _fail(f"could not install {package}; run `sudo apt-get install {package}` and then make again")
+    print(f"wayside: Python's venv module is a package of its own here: {package}")
+    if not install(package):
+        _fail(f"could not install {package}; run `sudo apt-get install {package}` and then make again")
 
 
 def main(folder: str, *flags: str) -> None:

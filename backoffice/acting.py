@@ -12,6 +12,7 @@ from backoffice.audit import operating_system_user
 from backoffice.errors import NotFound, Refused
 from backoffice.office import Office, day_of
 from backoffice.people import Action, check_allowed
+from storage.audit import AuditEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +22,9 @@ class Acting:
     office: Office
     name: str
 
-    def record(self, event: str, **fields: object) -> None:
+    def record(self, event: str, **fields: object) -> AuditEntry:
         """Add to the audit log, with the login name of the operating system beside the name given."""
-        self.office.audit.record(
+        return self.office.audit.record(
             event, user=self.name, at_us=self.office.clock(), os_user=operating_system_user(), **fields
         )
 

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Iterator
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from backoffice.errors import OfficeError
-from storage.audit import AuditLog, AuditReport, Checkpoint, verify_audit
+from storage.audit import AuditEntry, AuditLog, AuditReport, Checkpoint, read_entries, verify_audit
 from storage.errors import StorageError
 
 
@@ -30,12 +31,19 @@ class Audit:
         self._signer = signer
         self._log: AuditLog | None = None
 
-    def record(self, event: str, *, user: str, at_us: int, **fields: object) -> None:
+    def record(self, event: str, *, user: str, at_us: int, **fields: object) -> AuditEntry:
         """Append one entry, durably; AuditUnavailable when that fails, and then the action must not go on."""
         try:
-            self._opened().append(event, {"user": user, **fields}, at_us=at_us)
+            return self._opened().append(event, {"user": user, **fields}, at_us=at_us)
         except StorageError as error:
             raise AuditUnavailable(f"the audit log cannot be written: {error}") from error
+
+    def entries(self, *events: str) -> Iterator[AuditEntry]:
+        """Every entry in order (of these events, when any is named), unchecked; `verify` first."""
+        try:
+            yield from read_entries(self._path, *events)
+        except OSError as error:
+            raise AuditUnavailable(f"the audit log cannot be read: {error.strerror}") from error
 
     def verify(self) -> AuditReport:
         """Check the whole chain with the office's own key."""
@@ -50,6 +58,13 @@ class Audit:
             return self._opened().checkpoint(at_us=at_us)
         except StorageError as error:
             raise AuditUnavailable(f"the audit log cannot be written: {error}") from error
+
+    def signed_head(self, at_us: int) -> Checkpoint:
+        """Sign the present end for a witness; nothing is entered."""
+        try:
+            return self._opened().signed_head(at_us=at_us)
+        except StorageError as error:
+            raise AuditUnavailable(f"the audit log cannot be read: {error}") from error
 
     def _opened(self) -> AuditLog:
         if self._log is None:

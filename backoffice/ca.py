@@ -13,11 +13,13 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from sync.certificates import OU_DEVICE
+from backoffice.people import TRAINING_LIFETIME_DAYS
+from sync.certificates import OU_DEVICE, OU_TECHNICIAN
 
 CA_LIFETIME = dt.timedelta(days=3650)
 SERVER_LIFETIME = dt.timedelta(days=825)
 CLIENT_LIFETIME = dt.timedelta(days=825)
+TECHNICIAN_LIFETIME = dt.timedelta(days=TRAINING_LIFETIME_DAYS)  # devices know no list of revoked ones
 BACKDATE = dt.timedelta(hours=24)  # a device whose clock is behind must still accept a fresh certificate
 OU_SERVER = "server"
 
@@ -72,14 +74,21 @@ def issue_client(
 ) -> x509.Certificate:
     """A client certificate: CN=name, OU=role. A device's also serves its pull port."""
     usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
+    lifetime = TECHNICIAN_LIFETIME if role == OU_TECHNICIAN else CLIENT_LIFETIME
     if role == OU_DEVICE:
         usages.append(ExtendedKeyUsageOID.SERVER_AUTH)
     return (
-        _end_entity(authority, name, role, public_key, now, CLIENT_LIFETIME)
+        _end_entity(authority, name, role, public_key, now, lifetime)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
         .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         .sign(authority.key, hashes.SHA256())
     )
+
+
+def host_names(certificate: x509.Certificate) -> set[str]:
+    """The host names that a certificate serves under, in small letters."""
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return {name.lower() for name in names.get_values_for_type(x509.DNSName)}
 
 
 def _end_entity(

@@ -12,9 +12,20 @@ from pathlib import Path
 
 import structlog
 
-from backoffice import cli_admin, cli_data, cli_devices, cli_hits, cli_lists, cli_tickets
+from backoffice import (
+    cli_admin,
+    cli_data,
+    cli_devices,
+    cli_hits,
+    cli_hold,
+    cli_lists,
+    cli_receipts,
+    cli_retention,
+    cli_tickets,
+)
 from backoffice.console import warn
 from backoffice.errors import OfficeError
+from storage.closed_memory import close_memory
 from storage.errors import StorageError
 from sync.errors import SyncError
 
@@ -43,8 +54,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     default = os.environ.get("WAYSIDE_OFFICE_DATA")
     parser.add_argument(
-        "--data", type=Path, default=default, required=default is None, metavar="DIR", help="the data folder"
+        "--data",
+        type=Path,
+        default=default,
+        metavar="DIR",
+        help="the data folder; a check of an export needs none",
     )
+    parser.set_defaults(offline=False)
     parser.add_argument(
         "--as",
         dest="actor",
@@ -58,14 +74,22 @@ def build_parser() -> argparse.ArgumentParser:
     cli_tickets.add_commands(commands)
     cli_lists.add_commands(commands)
     cli_hits.add_commands(commands)
+    cli_receipts.add_commands(commands)
     cli_data.add_commands(commands)
+    cli_retention.add_commands(commands)
+    cli_hold.add_commands(commands)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    arguments = build_parser().parse_args(argv)
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.data is None and not arguments.offline:
+        parser.error("--data DIR or WAYSIDE_OFFICE_DATA says which office")
     _configure_logs()
+    if argv is None:  # a process of our own: it is about to hold keys, and what they open
+        close_memory()
     try:
         return int(arguments.run(arguments))
     except OfficeError as error:

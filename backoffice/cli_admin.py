@@ -11,8 +11,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backoffice import keys, lists
+from backoffice import cli_audit, keys, lists, witness
 from backoffice.acting import acting
+from backoffice.audit_report import last_review
 from backoffice.console import say, say_json, table, warn
 from backoffice.errors import BadRequest
 from backoffice.office import Office, create, day_of, now_us
@@ -21,14 +22,12 @@ from backoffice.server import OfficeServer, Ports, wait_for_signal
 from backoffice.settings import Settings
 from storage.atomic import write_atomic
 from storage.audit import AuditReport, Checkpoint, verify_audit
-from storage.offline import verify_audit as offline_checker
+from storage.offline import CHECKER
 from sync.certificates import load_public_key, spoken
 from sync.schema import canonical_json
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no public name
-
-CHECKER = Path(offline_checker.__file__)  # one file that needs nothing of ours
 
 
 def add_commands(commands: Commands) -> None:
@@ -203,23 +202,59 @@ def _users_reset(arguments: argparse.Namespace) -> int:
 def _add_audit(commands: Commands) -> None:
     group = commands.add_parser("audit", help="the audit log").add_subparsers(required=True, metavar="WHAT")
     verify = group.add_parser("verify", help="check the whole chain; exit code 1 when it was altered")
+    _witness_option(verify)
     _json_flag(verify)
     verify.set_defaults(run=_audit_verify)
     check = group.add_parser("check", help="check an exported log; needs no office and no login")
     check.add_argument("folder", type=Path, metavar="DIR")
+    _witness_option(check)
     _json_flag(check)
-    check.set_defaults(run=_audit_check)
+    check.set_defaults(run=_audit_check, offline=True)
     export = group.add_parser(
         "export", help="copy the log, its key, a signed checkpoint and the script that checks them"
     )
     export.add_argument("--out", type=Path, required=True, metavar="DIR")
     export.set_defaults(run=_audit_export)
+    device = group.add_parser(
+        "device", help="check a device's audit.jsonl with its key and against what the office noted of it"
+    )
+    device.add_argument("device", help="the device's id")
+    device.add_argument("file", type=Path, metavar="FILE", help="its audit.jsonl")
+    _json_flag(device)
+    device.set_defaults(run=_audit_device)
+    cli_audit.add_commands(group)
+
+
+def _witness_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--witness",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a device's audit.jsonl, to hold the office's log against what the device noted of it",
+    )
 
 
 def _audit_verify(arguments: argparse.Namespace) -> int:
     with acting(arguments, Action.AUDIT) as actor:
         report = actor.office.audit.verify()
-    return _show_audit(report, as_json=arguments.json)
+        key = keys.load_purpose_public(actor.office.layout, keys.AUDIT)
+        more = witness.office_against_devices(actor.office.layout.audit, key, arguments.witness)
+        review, now = last_review(actor.office), actor.office.clock()
+    if review.overdue(now):
+        warn(cli_audit.review_words(review, now))
+    return _show_audit(
+        dataclasses.replace(report, problems=(*report.problems, *more)), as_json=arguments.json
+    )
+
+
+def _audit_device(arguments: argparse.Namespace) -> int:
+    with acting(arguments, Action.AUDIT) as actor:
+        report, more = witness.device_against_office(actor.office, arguments.device, arguments.file)
+    return _show_audit(
+        dataclasses.replace(report, problems=(*report.problems, *more)), as_json=arguments.json
+    )
 
 
 def _show_audit(report: AuditReport, *, as_json: bool) -> int:
@@ -258,5 +293,9 @@ def _audit_check(arguments: argparse.Namespace) -> int:
         checkpoint = Checkpoint.from_fields(json.loads((folder / "checkpoint.json").read_bytes()))
     except ValueError as error:
         raise BadRequest(f"{folder} holds no checkpoint: export the log again") from error
-    report = verify_audit(folder / "audit.jsonl", public, checkpoint=checkpoint)
-    return _show_audit(report, as_json=arguments.json)
+    log = folder / "audit.jsonl"
+    report = verify_audit(log, public, checkpoint=checkpoint)
+    more = witness.office_against_devices(log, public, arguments.witness)
+    return _show_audit(
+        dataclasses.replace(report, problems=(*report.problems, *more)), as_json=arguments.json
+    )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands: pull, open, search, retention."""
+"""Commands: pull, open, search."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backoffice import retention
 from backoffice.acting import Acting, acting
 from backoffice.cli_lists import expiry
 from backoffice.console import say, say_json, warn
 from backoffice.devices import all_devices, get_device
 from backoffice.errors import BadRequest, OfficeError
-from backoffice.opening import Opener
+from backoffice.opening import Opener, pictures_elsewhere
 from backoffice.pages.views import percent, when
 from backoffice.people import Action
 from backoffice.pull import PullReport, pull
-from backoffice.search import Found, Purpose, Query, make_query, search
+from backoffice.search import Found, Purpose, Query, check_why, make_query, search
+from backoffice.segments import SegmentFolder
 from storage.atomic import write_atomic
 from storage.types import SegmentKind
 from sync.errors import BadRecord
@@ -27,6 +27,10 @@ from sync.schema import to_jsonable
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no public name
+
+PICTURE_GONE = (
+    "  (its pictures are not here: pull again; what is gone from the device gave way on its full disk)"
+)
 
 
 def add_commands(commands: Commands) -> None:
@@ -39,7 +43,8 @@ def add_commands(commands: Commands) -> None:
     fetch.add_argument("--out", type=Path, metavar="FILE", help="write the reports there, as a JSON list")
     fetch.add_argument("--json", action="store_true", help="one JSON object a device")
     fetch.set_defaults(run=_pull)
-    show = commands.add_parser("open", help="open pulled segments")
+    show = commands.add_parser("open", help="open pulled segments; audited")
+    _why_options(show)
     show.add_argument("--device", help="of one device only")
     show.add_argument("--kind", choices=[str(kind) for kind in SegmentKind], help="of one kind only")
     show.add_argument("--limit", type=int, help="stop after so many records")
@@ -47,32 +52,18 @@ def add_commands(commands: Commands) -> None:
     show.set_defaults(run=_open)
     find = commands.add_parser("search", help="find reads by plate; audited")
     find.add_argument("--plate", required=True, help="? stands for one character, * for any number")
-    find.add_argument("--purpose", required=True, choices=[str(purpose) for purpose in Purpose])
-    find.add_argument("--reason", required=True, help="why, in words")
-    find.add_argument("--case", required=True, help="the case number")
+    _why_options(find)
     find.add_argument("--device", help="of one device only")
     find.add_argument("--since", help="YYYY-MM-DDTHH:MM (UTC)")
     find.add_argument("--until", help="YYYY-MM-DDTHH:MM (UTC)")
     find.add_argument("--json", action="store_true", help="one JSON object a read")
     find.set_defaults(run=_search)
-    end = commands.add_parser("retention", help="delete what is past the agency's retention")
-    end.add_argument("--dry-run", action="store_true", help="say what would go; delete nothing")
-    end.add_argument("--json", action="store_true", help="one JSON object")
-    end.set_defaults(run=_retention)
 
 
-def _retention(arguments: argparse.Namespace) -> int:
-    with acting(arguments, Action.RETENTION) as actor:
-        doomed = retention.plan(actor.office)
-        if not arguments.dry_run:
-            retention.delete(actor.office, doomed, actor.name)
-    counts = doomed.counts()
-    if arguments.json:
-        say_json({**counts, "deleted": not arguments.dry_run})
-    else:
-        verb = "would go" if arguments.dry_run else "deleted"
-        say(f"{counts['shares']} shares, {counts['segments']} segments, {counts['hits']} hits {verb}")
-    return 0
+def _why_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--purpose", required=True, choices=[str(purpose) for purpose in Purpose])
+    parser.add_argument("--reason", required=True, help="why, in words")
+    parser.add_argument("--case", required=True, help="the case number")
 
 
 def _pull(arguments: argparse.Namespace) -> int:
@@ -135,7 +126,9 @@ def _open(arguments: argparse.Namespace) -> int:
 
     count = 0
     with acting(arguments, Action.OPEN) as actor:
-        actor.record("open", device=arguments.device, kind=arguments.kind, limit=arguments.limit)
+        reason, case = check_why(arguments.reason, arguments.case)
+        what = {"device": arguments.device, "kind": arguments.kind, "limit": arguments.limit}
+        actor.record("open", purpose=arguments.purpose, reason=reason, case=case, **what)
         kind = SegmentKind(arguments.kind) if arguments.kind else None
         for opened in Opener(actor.office, on_problem).records(arguments.device, kind):
             if arguments.limit is not None and count >= arguments.limit:
@@ -182,8 +175,9 @@ def _search(arguments: argparse.Namespace) -> int:
         actor.record("search", **dataclasses.asdict(query))
         found = list(search(Opener(actor.office, problems.append), query))
         actor.record("searched", plate=query.pattern, case=query.case, results=len(found))
+        folder = SegmentFolder(actor.office.layout.segments)
     for item in found:
-        _show_found(item, as_json=arguments.json)
+        _show_found(item, folder, as_json=arguments.json)
     for problem in problems:
         warn(problem)
     if not arguments.json:
@@ -191,14 +185,16 @@ def _search(arguments: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-def _show_found(item: Found, *, as_json: bool) -> None:
+def _show_found(item: Found, folder: SegmentFolder, *, as_json: bool) -> None:
     opened, read = item.opened, item.read
+    elsewhere = sorted(set(pictures_elsewhere(folder, opened.device, read)))
     if as_json:
         place = {"device": opened.device, "segment": opened.segment, "index": opened.index}
-        say_json({**place, "sha256": opened.sha256, "match": str(item.kind), "record": to_jsonable(read)})
+        found = {"sha256": opened.sha256, "match": str(item.kind), "pictures_not_here": elsewhere}
+        say_json({**place, **found, "record": to_jsonable(read)})
         return
     state = read.state or "state not read"
     say(
         f"{read.text:<10} {item.kind:<15} {percent(read.confidence):>3} %  {state}  "
-        f"{when(read.captured_us)}  {opened.device}"
+        f"{when(read.captured_us)}  {opened.device}{PICTURE_GONE if elsewhere else ''}"
     )

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands: hits list, receipts verify."""
+"""Command: hits list."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from typing import TYPE_CHECKING
 
-from backoffice import keys, receipts
-from backoffice.acting import acting
-from backoffice.console import say, say_json, table, warn
+from backoffice import keys
+from backoffice.acting import Acting, acting
+from backoffice.console import say_json, table
+from backoffice.errors import BadRequest
 from backoffice.hits import Hit, HitStore
 from backoffice.pages.views import when
 from backoffice.people import Action
+from backoffice.search import Purpose, check_why
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no public name
@@ -23,29 +24,37 @@ def add_commands(commands: Commands) -> None:
     hits = commands.add_parser("hits", help="the hits").add_subparsers(required=True, metavar="WHAT")
     listing = hits.add_parser("list", help="every hit and its decision; audited")
     listing.add_argument(
-        "--json", action="store_true", help="one JSON object a hit, opened: needs the hits key"
+        "--json", action="store_true", help="one JSON object a hit, opened; needs the hits key, and says why"
     )
+    for name, text in (("reason", "why, in words"), ("case", "the case number")):
+        listing.add_argument(f"--{name}", default="", help=f"{text}; with --json")
+    purposes = [str(purpose) for purpose in Purpose]
+    listing.add_argument("--purpose", choices=purposes, help="what for; with --json")
     listing.set_defaults(run=_hits_list)
-    group = commands.add_parser("receipts", help="the devices' deletion receipts")
-    verify = group.add_subparsers(required=True, metavar="WHAT").add_parser(
-        "verify", help="check signatures, numbers and links of every chain; needs no device"
-    )
-    verify.add_argument("--device", help="of one device only")
-    verify.add_argument("--json", action="store_true", help="one JSON object a device")
-    verify.set_defaults(run=_receipts_verify)
 
 
 def _hits_list(arguments: argparse.Namespace) -> int:
     with acting(arguments, Action.HITS) as actor:
-        key = keys.load_purpose_key(actor.office.layout, keys.HITS) if arguments.json else None
-        actor.record("hits_listed", opened=key is not None)
-        store = HitStore(actor.office, key)
         if arguments.json:
-            for hit in store.each():
-                say_json(_as_json(hit))
-        else:
-            rows = [_row(hit) for hit in store.each()]
-            table(("HIT", "DEVICE", "RAISED", "RECEIVED", "DECISION", "TAKEN BACK BY"), rows)
+            return _open_all(actor, arguments)
+        actor.record("hits_listed")
+        rows = [_row(hit) for hit in HitStore(actor.office, None).each()]
+    table(("HIT", "DEVICE", "RAISED", "RECEIVED", "DECISION", "TAKEN BACK BY"), rows)
+    return 0
+
+
+def _open_all(actor: Acting, arguments: argparse.Namespace) -> int:
+    """Every plate that was alerted: an access as any other, with its purpose, reason and case."""
+    if arguments.purpose is None:
+        raise BadRequest("--json shows every plate: say --purpose, --reason and --case")
+    reason, case = check_why(arguments.reason, arguments.case)
+    key = keys.load_purpose_key(actor.office.layout, keys.HITS)
+    actor.record("hits_open", purpose=arguments.purpose, reason=reason, case=case)
+    count = 0
+    for hit in HitStore(actor.office, key).each():
+        say_json(_as_json(hit))
+        count += 1
+    actor.record("hits_opened", records=count)
     return 0
 
 
@@ -77,20 +86,3 @@ def _as_json(hit: Hit) -> dict[str, object]:
         "entry_id": record.entry.entry_id if record else None,
         "list_id": record.match.list_id if record else None,
     }
-
-
-def _receipts_verify(arguments: argparse.Namespace) -> int:
-    with acting(arguments, Action.AUDIT) as actor:
-        actor.record("receipts_verify", device=arguments.device)
-        found = receipts.verify(actor.office, arguments.device)
-        bad = [report.device for report in found if not report.ok]
-        actor.record("receipts_verified", devices=len(found), bad=bad[:100])
-    for report in found:
-        if arguments.json:
-            say_json({**dataclasses.asdict(report), "ok": report.ok})
-            continue
-        state = "whole" if report.ok else f"{len(report.problems)} problems"
-        say(f"{report.device}: {report.receipts} receipts, {report.epochs} epochs erased, {state}")
-        for problem in report.problems:
-            warn(f"{report.device}: {problem}")
-    return 1 if bad else 0

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from sqlalchemy import (
     Column,
     Engine,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -71,6 +73,24 @@ deletion_receipts = Table(
     Column("received_us", BigInteger, nullable=False),
     Column("body", Text, nullable=False),
 )
+device_epochs = Table(  # hours of which a device ever listed a segment, or of which it gave the share
+    "device_epochs",
+    metadata,
+    Column("device_id", String(64), primary_key=True),
+    Column("epoch", BigInteger, primary_key=True),
+    Column("first_us", BigInteger, nullable=False),
+)
+retention_policies = Table(
+    "retention_policies",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),  # grows by one; 0: of init
+    Column("seconds", BigInteger, nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("issued_us", BigInteger, nullable=False),
+    Column("decided_by", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("signed", LargeBinary, nullable=False),
+)
 pull_requests = Table(
     "pull_requests",
     metadata,
@@ -127,6 +147,10 @@ def open_database(default: Path) -> Engine:
         event.listen(engine, "connect", _durable_sqlite)
     metadata.create_all(engine)
     _add_missing_columns(engine)
+    if engine.dialect.name == "sqlite":
+        # What a killed process wrote and did not sync is seen: it is synced before anybody is told that it is here.
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
     return engine
 
 
@@ -145,16 +169,23 @@ def _add_missing_columns(engine: Engine) -> None:
 
 def insert_once(engine: Engine, table: Table, row: dict[str, object]) -> bool:
     """Insert unless the primary key is there; True when this call made the row. Safe under concurrency."""
+    return insert_missing(engine, table, [row]) == 1
+
+
+def insert_missing(engine: Engine, table: Table, rows: Sequence[dict[str, object]]) -> int:
+    """Insert the rows whose primary key is not there, all in one transaction; how many this call made."""
+    if not rows:
+        return 0
     keys = [column.name for column in table.primary_key.columns]
     statement: Any
     if engine.dialect.name == "sqlite":
-        statement = sqlite.insert(table).values(row).on_conflict_do_nothing(index_elements=keys)
+        statement = sqlite.insert(table).values(rows).on_conflict_do_nothing(index_elements=keys)
     elif engine.dialect.name == "postgresql":
-        statement = postgresql.insert(table).values(row).on_conflict_do_nothing(index_elements=keys)
+        statement = postgresql.insert(table).values(rows).on_conflict_do_nothing(index_elements=keys)
     else:
-        statement = insert(table).values(row)
+        statement = insert(table).values(rows)
     with engine.begin() as connection:
-        return int(connection.execute(statement).rowcount) == 1
+        return int(connection.execute(statement).rowcount)
 
 
 def _durable_sqlite(connection: Any, _record: object) -> None:

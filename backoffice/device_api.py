@@ -22,12 +22,24 @@ from backoffice.errors import (
 from backoffice.hits import HitStore
 from backoffice.limits import LIMITS
 from backoffice.office import Office
+from backoffice.retention_policy import documents_for
 from backoffice.segments import ContentRange, SegmentFolder
 from backoffice.tls import peer_of
+from backoffice.witness import AuditEnds
 from storage.types import is_id
 from sync.errors import BadRecord
 from sync.schema import Heartbeat, HeartbeatReply
-from sync.wire import DUPLICATE, HAVE_HEADER, HEARTBEAT, HITS, HOTLISTS, ID_HEADER, RECEIPTS, SEGMENTS
+from sync.wire import (
+    AUDIT_HEADER,
+    DUPLICATE,
+    HAVE_HEADER,
+    HEARTBEAT,
+    HITS,
+    HOTLISTS,
+    ID_HEADER,
+    RECEIPTS,
+    SEGMENTS,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +69,7 @@ def create_device_app(office: Office, hits: HitStore) -> Flask:
     app.before_request(routes.admit)
     app.register_error_handler(OfficeError, _refuse)
     app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(UnicodeDecodeError, _not_text)
     app.add_url_rule(HITS, view_func=routes.post_hit, methods=["POST"])
     app.add_url_rule(HOTLISTS, view_func=routes.get_manifest)
     app.add_url_rule(f"{HOTLISTS}/<list_id>", view_func=routes.get_list)
@@ -71,6 +84,7 @@ class _Routes:
         self._office = office
         self._hits = hits
         self._segments = SegmentFolder(office.layout.segments)
+        self._ends = AuditEnds(office)
 
     def admit(self) -> None:
         g.device_id = devices.admit(self._office, peer_of(request.environ)).device_id
@@ -100,8 +114,13 @@ class _Routes:
             raise BadRequest("the heartbeat names another device than the certificate")
         tickets.hear(self._office, beat)
         wanted = devices.record_heartbeat(self._office, g.device_id, beat.encode().decode())
-        reply = HeartbeatReply(server_time_us=self._office.clock(), pull_requests=wanted)
-        return Response(reply.encode(), mimetype="application/json")
+        reply = HeartbeatReply(
+            server_time_us=self._office.clock(),
+            pull_requests=wanted,
+            documents=documents_for(self._office, beat),
+        )
+        ours = self._ends.exchange(g.device_id, request.headers.get(AUDIT_HEADER, ""))
+        return Response(reply.encode(), mimetype="application/json", headers=ours)
 
     def put_segment(self, segment_id: str) -> tuple[Response, int]:
         piece = ContentRange.parse(request.headers.get("Content-Range", ""))
@@ -158,6 +177,10 @@ def _refuse(error: OfficeError) -> tuple[Response, int]:
     device = getattr(g, "device_id", "")
     log.warning("device_request_refused", device=device, status=status, why=type(error).__name__)
     return jsonify(error=str(error)), status
+
+
+def _not_text(_error: UnicodeDecodeError) -> tuple[Response, int]:
+    return jsonify(error="the address is not UTF-8"), 400
 
 
 def _http_error(error: HTTPException) -> tuple[Response, int]:

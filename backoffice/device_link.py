@@ -98,6 +98,9 @@ class PinnedTransport:
         if len(data) > max_bytes:
             self.close()  # the rest of the answer must not be taken for the next one
             raise ReplyTooLarge(f"the answer has more than {max_bytes} bytes")
+        if reply.length:  # bytes that were announced and did not come: the device could not read them
+            self.close()
+            raise TransportError("the device cut its answer short")
         return Response(reply.status, {name.lower(): value for name, value in reply.getheaders()}, data)
 
 

@@ -15,8 +15,10 @@ from backoffice.db import devices, insert_once, pull_requests
 from backoffice.errors import BadRequest, Conflict, NotFound, Refused
 from backoffice.limits import LIMITS
 from backoffice.office import Office
+from backoffice.retention_policy import newest
 from backoffice.tls import Peer
-from sync.certificates import OU_DEVICE, CertificateError, fingerprint, public_pem, read_csr
+from storage.hold import CASE_PREFIX, is_case_scope
+from sync.certificates import OU_DEVICE, CertificateError, fingerprint, load_certificate, public_pem, read_csr
 from sync.enrolment import (
     Agency,
     EnrolmentBundle,
@@ -68,6 +70,11 @@ def enrol(office: Office, csr: bytes, how: Enrolment) -> tuple[str, bytes]:
         raise BadRequest(str(error)) from error
     if how.device_id is not None and how.device_id != request.device_id:
         raise BadRequest(f"the request is for {request.device_id!r}, not {how.device_id!r}")
+    if is_case_scope(request.device_id):
+        raise BadRequest(f"no device's id begins with {CASE_PREFIX!r}: choose another one")
+    server = load_certificate((office.layout.pki / "server.pem").read_text())
+    if request.device_id in ca.host_names(server):  # its certificate would serve under that name
+        raise BadRequest(f"{request.device_id!r} is a host name of this office: choose another one")
     mark = fingerprint(request.public_key)
     now = office.clock()
     authority = keys.load_authority(office.layout)
@@ -93,7 +100,7 @@ def _renew(office: Office, device_id: str, mark: str, pem: str) -> None:
 
 
 def _bundle(office: Office, device_id: str, pem: str, how: Enrolment, now: int) -> EnrolmentBundle:
-    layout, settings = office.layout, office.settings
+    layout, settings, policy = office.layout, office.settings, newest(office).policy
     try:
         return EnrolmentBundle(
             bundle_id=secrets.token_hex(16),
@@ -108,7 +115,7 @@ def _bundle(office: Office, device_id: str, pem: str, how: Enrolment, now: int) 
                 RecipientKey.of("hits", keys.load_purpose_public(layout, keys.HITS)),
             ),
             list_keys=(public_pem(keys.load_purpose_public(layout, keys.LISTS)),),
-            retention=Retention(seconds=settings.retention_seconds, version=settings.retention_version),
+            retention=Retention(seconds=policy.seconds, version=policy.version, number=policy.number),
             placement=how.placement,
             agency=Agency(name=settings.agency, ori=settings.ori),
         )

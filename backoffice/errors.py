@@ -43,6 +43,12 @@ class Conflict(OfficeError):
     """The thing exists already with other content, or was decided already."""
 
 
+class ClockInDoubt(OfficeError):
+    """The office's clock jumped ahead and nothing confirms it; nothing was deleted: set it, or say that it is right."""
+
+    permanent = False
+
+
 class HitUnreadable(OfficeError):
     """A hit contradicts itself or its sender; it was not stored, and never will be."""
 

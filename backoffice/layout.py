@@ -44,6 +44,11 @@ class OfficeLayout:
         return self.root / "segments"
 
     @property
+    def holds(self) -> Path:
+        """Records held for cases, one folder a hold."""
+        return self.root / "holds"
+
+    @property
     def keyring(self) -> Path:
         """Epoch shares pulled from devices."""
         return self.root / "keyring"
@@ -64,6 +69,16 @@ class OfficeLayout:
         return self.root / "audit.jsonl"
 
     @property
+    def audit_rules(self) -> Path:
+        """What an audit looks for; the defaults where the file is not there."""
+        return self.root / "audit-rules.toml"
+
+    @property
+    def retention_clock(self) -> Path:
+        """When the last round of deletion was, by which a jump of the clock is noticed."""
+        return self.root / "retention-clock.json"
+
+    @property
     def serving(self) -> Path:
         """The addresses of the running server, for the commands beside it."""
         return self.root / "run" / "serve.json"
@@ -75,6 +90,7 @@ class OfficeLayout:
             self.keys,
             self.blobs,
             self.segments,
+            self.holds,
             self.keyring,
             self.trust,
             self.lists,

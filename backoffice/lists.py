@@ -20,7 +20,7 @@ from backoffice import keys
 from backoffice.db import insert_once, list_versions
 from backoffice.errors import BadRequest, NotFound
 from backoffice.office import Office
-from storage.atomic import locked, write_atomic
+from storage.atomic import locked, make_folder, write_atomic
 from storage.types import is_id
 from sync.errors import ListError
 from sync.hotlists.delta import make_delta
@@ -308,7 +308,7 @@ def _folder(office: Office, list_id: str, *, make: bool = True) -> Path:
         raise BadRequest("a list id has 1 to 64 of a-z, 0-9 and '-'")
     folder = office.layout.lists / list_id
     if make:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
     return folder
 
 

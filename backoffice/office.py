@@ -21,7 +21,7 @@ from backoffice.errors import AlreadyInitialised, NotFound
 from backoffice.layout import OfficeLayout
 from backoffice.people import People, Role
 from backoffice.settings import Settings
-from storage.atomic import write_atomic
+from storage.atomic import make_folder, write_atomic
 from sync.certificates import OU_OFFICE, fingerprint
 
 ADMIN = "admin"
@@ -68,7 +68,7 @@ class Office:
             return self.settings.device_url
         try:
             return str(json.loads(self.layout.serving.read_bytes())["device_url"])
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise NotFound(
                 "the office's address is not known: start `serve`, or give --office-url"
             ) from error
@@ -89,9 +89,9 @@ def create(root: Path, settings: Settings, at_us: int) -> Created:
     layout = OfficeLayout(root)
     if layout.settings.exists():
         raise AlreadyInitialised(f"{root} holds an office already; nothing was changed")
-    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(root)
     for folder in layout.folders():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
     secret = keys.passphrase()
     mark = _create_certificates(layout, settings, at_us, secret)
     keys.create_purpose_keys(layout, secret)

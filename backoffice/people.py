@@ -38,7 +38,9 @@ class Action(StrEnum):
 
     HITS = "hits"  # see and decide hits
     SEARCH = "search"
-    OPEN = "open"  # open pulled segments
+    OPEN = "open"  # open pulled segments, and what is held
+    HOLD = "hold"  # ask for a legal hold, or for its end
+    APPROVE_HOLD = "approve-hold"  # what another person asked for
     PULL = "pull"
     LISTS = "lists"
     MANUAL = "manual"  # a manual list entry
@@ -53,15 +55,21 @@ class Action(StrEnum):
 ALLOWED: dict[Role, frozenset[Action]] = {
     Role.ADMINISTRATOR: frozenset(Action),
     Role.SUPERVISOR: frozenset(
-        {Action.HITS, Action.SEARCH, Action.OPEN, Action.MANUAL, Action.DEVICES, Action.TICKETS}
+        {
+            *(Action.HITS, Action.SEARCH, Action.OPEN, Action.MANUAL, Action.DEVICES, Action.TICKETS),
+            *(Action.HOLD, Action.APPROVE_HOLD),
+        }
     ),
-    Role.OPERATOR: frozenset({Action.HITS, Action.SEARCH}),
+    Role.OPERATOR: frozenset({Action.HITS, Action.SEARCH, Action.HOLD}),
     Role.AUDITOR: frozenset({Action.AUDIT, Action.DEVICES}),
     Role.TECHNICIAN: frozenset({Action.DEVICES, Action.TICKETS, Action.ENROL}),
 }
 # these show or touch what the units saw, so they ask for training of the last year
 NEEDS_TRAINING = frozenset(
-    {Action.HITS, Action.SEARCH, Action.OPEN, Action.PULL, Action.MANUAL, Action.ENROL}
+    {
+        *(Action.HITS, Action.SEARCH, Action.OPEN, Action.PULL, Action.MANUAL, Action.ENROL),
+        *(Action.HOLD, Action.APPROVE_HOLD),
+    }
 )
 # compared against when the name is unknown, so that both answers take the same time
 _NOBODY = generate_password_hash(secrets.token_urlsafe(24), method=SCRYPT)

@@ -18,6 +18,7 @@ from backoffice.db import devices as device_table
 from backoffice.device_link import connected
 from backoffice.devices import get_device
 from backoffice.errors import Conflict, DeviceProtocolError, DeviceUnreachable, Refused
+from backoffice.known_epochs import remember_epochs
 from backoffice.limits import LIMITS
 from backoffice.office import Office
 from backoffice.segments import SegmentFolder
@@ -65,6 +66,7 @@ def pull(office: Office, device_id: str, url: str) -> PullReport:
         _check_id(listed.device_id, device_id)
         report.segments = len(listed.segments)
         epochs = {item.epoch for item in listed.segments} | _held_epochs(folder, report)
+        remember_epochs(office, device_id, epochs)  # each must end in a deletion receipt
         _fetch_shares(office, client, epochs, report)
         _fetch_all(client, folder, sorted(listed.segments, key=_urgency), report)
     _remember(office, device_id, url)
@@ -110,6 +112,8 @@ def _fetch(client: PullClient, folder: SegmentFolder, item: SegmentItem, report:
             raise
         report.gone.append(item.segment_id)  # its retention ended between the listing and now
         return
+    finally:
+        folder.settle(path)
     report.fetched += 1
 
 

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -11,9 +14,11 @@ from sqlalchemy import select
 from backoffice.db import deletion_receipts, insert_once
 from backoffice.devices import all_devices, get_device
 from backoffice.errors import ReceiptRefused
+from backoffice.known_epochs import due_epochs, spans
 from backoffice.office import Office
 from storage.errors import ReceiptInvalidError
 from storage.receipts import Receipt, verify_receipts
+from storage.types import EpochId
 from sync.certificates import certificate_key, load_certificate
 
 MAX_NUMBER = 2**53 - 1  # what the database and every JSON reader keep exact
@@ -21,16 +26,20 @@ MAX_NUMBER = 2**53 - 1  # what the database and every JSON reader keep exact
 
 @dataclass(frozen=True, slots=True)
 class ChainReport:
-    """What is proven for one device: receipts held, epochs erased, and what is wrong or missing."""
+    """What is proven for one device: receipts held, epochs erased, and what is wrong or missing.
+
+    `missing_epochs` are hours that the device is known to have had, past their retention, without a receipt.
+    """
 
     device: str
     receipts: int
     epochs: int
     problems: tuple[str, ...]
+    missing_epochs: tuple[EpochId, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether the chain is whole from its first receipt on."""
+        """Whether the chain is whole from its first receipt on, and has one for each hour that is due."""
         return not self.problems
 
 
@@ -60,6 +69,15 @@ def stored(office: Office, device_id: str) -> list[str]:
         return [str(body) for body in connection.execute(ordered).scalars()]
 
 
+def erased_epochs(office: Office, device_id: str) -> set[EpochId]:
+    """Hours that a device says are gone there; each receipt was checked when it came. A damaged row says nothing."""
+    found: set[EpochId] = set()
+    for text in stored(office, device_id):
+        with contextlib.suppress(ReceiptInvalidError):
+            found.add(Receipt.decode(text.encode()).body.epoch)
+    return found
+
+
 def verify(office: Office, device_id: str | None = None) -> list[ChainReport]:
     """Check the chain of one device, or of every device ever enrolled."""
     names = (
@@ -83,7 +101,24 @@ def _verify_one(office: Office, device_id: str) -> ChainReport:
             problems.append(f"stored receipt {number}: {error}")
     problems += [f"receipt {r.body.n} names another device" for r in chain if r.body.device_id != device_id]
     found = verify_receipts(chain, device_key(office, device_id))
-    return ChainReport(device_id, len(chain), len(set(found.epochs)), (*problems, *found.problems))
+    missing = sorted(due_epochs(office, device_id) - set(found.epochs))
+    told = (*problems, *found.problems, *no_receipt(missing))
+    return ChainReport(device_id, len(chain), len(set(found.epochs)), told, tuple(missing))
+
+
+def no_receipt(missing: Iterable[EpochId]) -> list[str]:
+    """What is said of hours without a receipt, a run of them at a time."""
+    return [
+        f"no receipt for epoch {first} ({_hour(first)})"
+        if first == last
+        else f"no receipt for epochs {first} to {last} ({_hour(first)} to {_hour(last)})"
+        for first, last in spans(missing)
+    ]
+
+
+def _hour(epoch: EpochId) -> str:
+    start = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(hours=epoch)
+    return f"{start:%Y-%m-%d %H} h UTC"
 
 
 def _checked(body: bytes, device_id: str, key: ec.EllipticCurvePublicKey) -> Receipt:

@@ -1,25 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
 """The office's own rolling deletion: shares first, under a fresh keyring key, then files, recorded before and after.
 
-Order of writes: 1. the plan enters the audit log; 2. the shares leave the keyring, whose key is replaced and
-destroyed (from here the reads are gone); 3. segment files and hit bodies are unlinked; 4. the audit log says
-what was deleted. A run after a crash finds what is left and does it again.
+Order of writes: 0. the round leaves its time (`retention_clock`); 1. the plan enters the audit log; 2. the shares leave
+the keyring, whose key is replaced and destroyed (from here the reads are gone); 3. segment files and hit bodies are
+unlinked; 4. the audit log says what was deleted. A run after a crash finds what is left and does it again.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import select, update
 
 from backoffice.db import hits
+from backoffice.hold_watch import case_scopes, sealing_ends, watch_holds
+from backoffice.known_epochs import first_met
 from backoffice.office import Office
 from backoffice.pull import HEADER_BYTES, open_keyring
+from backoffice.receipts import erased_epochs
+from backoffice.retention_clock import trust_clock
+from backoffice.retention_policy import dies_us, hit_since_us, newest, schedule
 from backoffice.segments import PART_SUFFIX, SegmentFolder
 from storage.errors import StorageError
+from storage.files import OS_FILES
 from storage.reader import parse_header
-from storage.types import EPOCH_US, EpochId
+from storage.retention_schedule import Calendar, RetentionSchedule
+from storage.types import EpochId, epoch_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,62 +55,98 @@ class DeletionPlan:
         }
 
 
-def plan(office: Office) -> DeletionPlan:
-    """Everything whose last possible moment is older than the agency's retention; deletes nothing."""
-    limit_us = office.clock() - office.settings.retention_seconds * 1_000_000
-    last_epoch = limit_us // EPOCH_US - 1  # the last epoch that ended before the limit
+class _PastHours:
+    """Which hours are past their retention, now.
+
+    An hour goes by its name. It has a wrong one where the office heard of it before it began, from a device whose clock
+    was ahead. Such an hour goes when it is past its retention since it was heard of, if its name cannot be right (it
+    has still not begun) or the device's receipt says that it is gone there.
+    """
+
+    def __init__(self, office: Office, calendar: Calendar) -> None:
+        self._calendar = calendar
+        self._now = office.clock()
+        self._met = cache(lambda device_id: first_met(office, device_id))
+        self._erased = cache(lambda device_id: erased_epochs(office, device_id))
+
+    def __call__(self, device_id: str, epoch: EpochId) -> bool:
+        """Whether the hour `epoch` of this device is."""
+        if self._calendar.dies_us(epoch) <= self._now:
+            return True
+        met = epoch_of(self._met(device_id).get(epoch, self._now))
+        if met >= epoch or self._calendar.dies_us(met) > self._now:
+            return False
+        return epoch > epoch_of(self._now) or epoch in self._erased(device_id)
+
+
+def plan(office: Office, policies: RetentionSchedule | None = None) -> DeletionPlan:
+    """Everything that is past its retention by the agency's policies, or by these; deletes nothing."""
+    calendar = Calendar(policies or schedule(office))
+    is_past = _PastHours(office, calendar)
     keyring = open_keyring(office)
+    cases = case_scopes(office, keyring.scopes())
     shares = {
         scope: expired
         for scope in keyring.scopes()
-        if (expired := [epoch for epoch in keyring.epochs(scope=scope) if epoch <= last_epoch])
+        if scope not in cases  # a hold's share ends with the hold
+        and (expired := [epoch for epoch in keyring.epochs(scope=scope) if is_past(scope, epoch)])
     }
     held = [path for _, path in SegmentFolder(office.layout.segments).all()]
     parts = office.layout.segments.glob(f"*/*{PART_SUFFIX}")
-    files = [path for path in (*held, *parts) if _epoch(path) <= last_epoch]
-    old = select(hits.c.hit_id, hits.c.blob).where(_is_past(office, limit_us), hits.c.deleted_us.is_(None))
+    files = [path for path in (*held, *parts) if is_past(path.parent.name, _epoch(path))]
+    return DeletionPlan(shares, files, *_bodies(office, calendar.schedule, office.clock()))
+
+
+def run_round(office: Office, by: str, *, clock_is_right: bool = False) -> DeletionPlan:
+    """Delete what is past its retention; ClockInDoubt, and nothing deleted, where the clock is not to be believed."""
+    trust_clock(office, by, clock_is_right=clock_is_right)
+    doomed = plan(office)
+    delete(office, doomed, by)
+    return doomed
+
+
+def _bodies(
+    office: Office, policies: RetentionSchedule, now_us: int
+) -> tuple[list[tuple[str, str]], list[Path]]:
+    """Hits that are past their retention (id, blob), and stray bodies that are."""
+    held = select(hits.c.hit_id, hits.c.blob, hits.c.raised_us, hits.c.received_us)
     with office.engine.connect() as connection:
-        found = [(str(hit_id), str(blob)) for hit_id, blob in connection.execute(old)]
-    return DeletionPlan(shares, files, found, _strays(office, limit_us))
-
-
-def _is_past(office: Office, limit_us: int) -> ColumnElement[bool]:
-    """A hit goes by when it was raised or when it came, whichever is earlier: a clock ahead keeps nothing for ever.
-
-    A hit that would have been past its retention when it came was raised by a clock that was never set: then the
-    time of its arrival alone counts, or an officer would never see it.
-    """
-    keep_us = office.settings.retention_seconds * 1_000_000
-    plausible = hits.c.raised_us >= hits.c.received_us - keep_us
-    return or_(hits.c.received_us < limit_us, and_(hits.c.raised_us < limit_us, plausible))
-
-
-def _strays(office: Office, limit_us: int) -> list[Path]:
-    """Bodies that a crash left between writing the body and the row, old enough to belong to no request."""
-    with office.engine.connect() as connection:
-        named = set(connection.execute(select(hits.c.blob)).scalars())
+        rows = connection.execute(held.where(hits.c.deleted_us.is_(None))).all()
+    named = {str(row.blob) for row in rows}
+    old = [
+        (str(hit_id), str(blob))
+        for hit_id, blob, raised, received in rows
+        if dies_us(policies, hit_since_us(policies, raised, received)) < now_us
+    ]
+    # left by a crash between writing the body and the row, or brought back by one, and of no request any more
     files = (path for path in office.layout.blobs.iterdir() if path.name not in named)
-    return [path for path in files if path.stat().st_mtime * 1e6 < limit_us]
+    strays = [path for path in files if dies_us(policies, int(path.stat().st_mtime * 1e6)) < now_us]
+    return old, strays
 
 
 def delete(office: Office, doomed: DeletionPlan, by: str) -> None:
     """Carry a plan out; safe to repeat."""
-    if doomed.empty:
-        return
-    office.audit.record("retention_started", user=by, at_us=office.clock(), **doomed.counts())
-    keyring = open_keyring(office)
-    for scope, epochs in doomed.shares.items():
-        keyring.destroy(epochs, scope=scope)
+    with sealing_ends(office):
+        watch_holds(office, doomed.shares, {hit_id for hit_id, _ in doomed.hits}, by)
+        if doomed.empty:
+            return
+        office.audit.record("retention_started", user=by, at_us=office.clock(), **doomed.counts())
+        keyring = open_keyring(office)
+        for scope, epochs in doomed.shares.items():
+            keyring.destroy(epochs, scope=scope)
+    folder = SegmentFolder(office.layout.segments)
     for path in doomed.segments:
-        path.unlink(missing_ok=True)
+        folder.remove(path)
     for path in doomed.strays:
         path.unlink(missing_ok=True)
-    for hit_id, blob in doomed.hits:
+    for _, blob in doomed.hits:
         (office.layout.blobs / blob).unlink(missing_ok=True)
-        with office.engine.begin() as connection:
+    OS_FILES.fsync_dir(office.layout.blobs)  # before a row says so
+    with office.engine.begin() as connection:
+        for hit_id, _ in doomed.hits:
             connection.execute(update(hits).where(hits.c.hit_id == hit_id).values(deleted_us=office.clock()))
     names = sorted(f"{path.parent.name}/{path.stem}" for path in doomed.segments)
-    version = office.settings.retention_version
+    version = newest(office).policy.version
     spans = {scope: [epochs[0], epochs[-1], len(epochs)] for scope, epochs in doomed.shares.items()}
     office.audit.record(
         "retention_done",

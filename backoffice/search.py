@@ -57,6 +57,17 @@ class Found:
     differences: int
 
 
+def check_why(reason: str, case: str) -> tuple[str, str]:
+    """Reason and case number of an access, trimmed; BadRequest when one is missing or too long."""
+    if not 1 <= len(reason.strip()) <= MAX_REASON_CHARACTERS:
+        raise BadRequest(f"each access needs its reason, at most {MAX_REASON_CHARACTERS} characters")
+    if not 1 <= len(case.strip()) <= MAX_CASE_CHARACTERS:
+        raise BadRequest(f"each access needs a case number, at most {MAX_CASE_CHARACTERS} characters")
+    if not (reason + case).isprintable():
+        raise BadRequest("a reason and a case number are one line, without control characters")
+    return reason.strip(), case.strip()
+
+
 def make_query(query: Query) -> Query:
     """The query with a normalised pattern; BadRequest when it is too wide or says no reason or case."""
     pattern = normalise_plate(query.pattern)
@@ -64,15 +75,12 @@ def make_query(query: Query) -> Query:
         raise BadRequest(f"a plate pattern has 1 to {MAX_PLATE_CHARS} of A-Z, 0-9, ? and *")
     if sum(char not in "?*" for char in pattern) < MIN_FIXED_CHARACTERS:
         raise BadRequest(f"a pattern needs at least {MIN_FIXED_CHARACTERS} fixed characters")
-    if not 1 <= len(query.reason.strip()) <= MAX_REASON_CHARACTERS:
-        raise BadRequest(f"a search needs its reason, at most {MAX_REASON_CHARACTERS} characters")
-    if not 1 <= len(query.case.strip()) <= MAX_CASE_CHARACTERS:
-        raise BadRequest(f"a search needs a case number, at most {MAX_CASE_CHARACTERS} characters")
+    reason, case = check_why(query.reason, query.case)
     return Query(
         pattern,
         query.purpose,
-        query.reason.strip(),
-        query.case.strip(),
+        reason,
+        case,
         query.device_id,
         query.since_us,
         query.until_us,
@@ -92,12 +100,16 @@ def matches(pattern: str, text: str) -> tuple[MatchKind, int] | None:
     return (MatchKind.FOLDED if differences else MatchKind.EXACT), differences
 
 
+def in_time(query: Query, read: ReadRecord) -> bool:
+    """Whether a read was taken in the time that a query names."""
+    since = query.since_us is None or read.captured_us >= query.since_us
+    return since and (query.until_us is None or read.captured_us <= query.until_us)
+
+
 def search(opener: Opener, query: Query) -> Iterator[Found]:
     """Every read that fits; `query` comes from `make_query`."""
     for opened, read in opener.reads(query.device_id):
-        if query.since_us is not None and read.captured_us < query.since_us:
-            continue
-        if query.until_us is not None and read.captured_us > query.until_us:
+        if not in_time(query, read):
             continue
         how = matches(query.pattern, read.text)
         if how is not None:

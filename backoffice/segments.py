@@ -3,10 +3,16 @@
 
 `segments/DEVICE/SEGMENT.wseg` is what is here (a segment that the device still writes grows with the next
 pull); `segments/DEVICE/SEGMENT.part` is a pushed segment that is not complete.
+
+Order of writes of a transfer: the mark `FILE.open` is made and its folder synced; each piece is appended and synced
+before the next; then a pushed part gets its final name (sole commit point of what the device is told), its folder is
+synced, and the mark goes. A mark that another run of the office left says that its last piece may be torn, or zeros
+where the power went: that much is taken back and fetched again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -16,11 +22,14 @@ from threading import Lock
 
 from backoffice.errors import BadRequest, Conflict
 from backoffice.limits import LIMITS
+from storage.atomic import make_folder
+from storage.files import OS_FILES, Files, write_all
 from storage.format import MAX_FOOTER_BYTES, footer_start
 from storage.layout import SEGMENT_SUFFIX
 from storage.types import is_id
 
 PART_SUFFIX = ".part"
+MARK_SUFFIX = ".open"
 COMPARE_BYTES = 1 << 20
 _RANGE = re.compile(r"bytes (?:(\d{1,15})-(\d{1,15})|\*)/(\d{1,15})")
 
@@ -69,9 +78,11 @@ class PushState:
 class SegmentFolder:
     """The segments of all devices."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, files: Files = OS_FILES) -> None:
         self._root = root
+        self._files = files
         self._lock = Lock()
+        self._ours: set[Path] = set()  # what this object appends to: all of it is synced
 
     def path(self, device_id: str, segment_id: str) -> Path:
         """Where a segment lies; BadRequest for an id that is no plain id."""
@@ -80,12 +91,13 @@ class SegmentFolder:
         return self._root / device_id / f"{segment_id}{SEGMENT_SUFFIX}"
 
     def size(self, device_id: str, segment_id: str) -> int:
-        """Bytes of a segment that are here; 0 when none."""
-        path = self.path(device_id, segment_id)
-        return path.stat().st_size if path.exists() else 0
+        """Bytes of a segment that are here for sure; 0 when none."""
+        return self._held(self.path(device_id, segment_id))
 
     def is_closed(self, path: Path) -> bool:
-        """Whether a segment file ends in a footer: then nothing belongs after it."""
+        """Whether a segment file ends in a footer, for sure: then nothing belongs after it."""
+        if self._held(path) != path.stat().st_size:
+            return False
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - MAX_FOOTER_BYTES))
@@ -98,23 +110,55 @@ class SegmentFolder:
             yield path.parent.name, path
 
     def append(self, path: Path, at: int, data: bytes) -> None:
-        """Write `data` at offset `at`, which must be the end of the file, and make it durable."""
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with path.open("ab") as file:
-            if file.tell() != at:
-                raise Conflict(f"{file.tell()} bytes are here, the piece starts at {at}")
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        """Write `data` at offset `at`, which must be the end of what is here for sure, and make it durable."""
+        held = self._held(path)
+        if held != at:
+            raise Conflict(f"{held} bytes are here, the piece starts at {at}")
+        make_folder(path.parent, files=self._files)
+        if path not in self._ours:
+            if path.exists():
+                self._files.truncate(path, at)
+            with contextlib.suppress(FileExistsError):
+                self._files.close(self._files.create(_mark(path)))
+        fd = self._files.append_to(path)
+        try:
+            if path not in self._ours:
+                self._files.fsync_dir(path.parent)
+                self._ours.add(path)
+            write_all(self._files, fd, data)
+            self._files.fsync(fd)
+        except OSError:
+            self._ours.discard(path)
+            raise
+        finally:
+            self._files.close(fd)
+
+    def settle(self, path: Path) -> None:
+        """The transfer of a file is over for now; the mark stays when not all of it is synced."""
+        if path in self._ours:
+            self._files.unlink(_mark(path))
+            self._files.fsync_dir(path.parent)  # or the mark could come back, and good bytes be taken back
+            self._ours.discard(path)
+
+    def remove(self, path: Path) -> None:
+        """Remove a segment or a part, and its mark."""
+        self._files.unlink(path)
+        self._files.unlink(_mark(path))
+        self._ours.discard(path)
+
+    def _held(self, path: Path) -> int:
+        size = path.stat().st_size if path.exists() else 0
+        torn = path not in self._ours and _mark(path).exists()
+        return max(0, size - LIMITS.chunk_bytes) if torn else size
 
     def accept(self, device_id: str, segment_id: str, piece: ContentRange, data: bytes) -> PushState:
         """Take a pushed piece; one that does not start at the end is not written."""
         path = self.path(device_id, segment_id)
         part = path.with_suffix(PART_SUFFIX)
         with self._lock:
-            if path.exists() and path.stat().st_size >= piece.total:
-                return PushState(path.stat().st_size, complete=True, taken=True)
-            held = part.stat().st_size if part.exists() else 0
+            if self._held(path) >= piece.total:
+                return self._whole(path, part)
+            held = self._held(part)
             if not piece.length or piece.first != held:
                 return PushState(held, complete=False, taken=not piece.length)
             self.append(part, held, data)
@@ -122,11 +166,16 @@ class SegmentFolder:
             if held < piece.total:
                 return PushState(held, complete=False, taken=True)
             if path.exists() and not _begins_with(part, path):
-                part.unlink()
+                self.remove(part)
                 raise Conflict("the segment held here has another content: it is kept")
-            part.replace(path)
-            _sync_folder(path.parent)
-            return PushState(held, complete=True, taken=True)
+            self._files.replace(part, path)
+            return self._whole(path, part)
+
+    def _whole(self, path: Path, part: Path) -> PushState:
+        """Complete and durable: whoever gave the file its name may have been killed before its folder was synced."""
+        self._files.fsync_dir(path.parent)
+        self.remove(part)
+        return PushState(self._held(path), complete=True, taken=True)
 
 
 def _begins_with(longer: Path, shorter: Path) -> bool:
@@ -137,9 +186,5 @@ def _begins_with(longer: Path, shorter: Path) -> bool:
     return True
 
 
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+def _mark(path: Path) -> Path:
+    return path.with_name(path.name + MARK_SUFFIX)

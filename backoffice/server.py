@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One process: the device port (mutual TLS), the pages (HTTP on the loopback), the daily retention."""
+"""One process: the device port (mutual TLS), the pages (HTTP on the loopback), the rounds of deletion."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import structlog
 from cheroot.wsgi import Server
 
 from backoffice import keys
-from backoffice.daily import DailyRetention
 from backoffice.device_api import create_device_app
 from backoffice.hits import HitStore
 from backoffice.limits import LIMITS
 from backoffice.office import Office
 from backoffice.pages.app import create_pages
+from backoffice.retention_rounds import RetentionRounds
 from backoffice.tls import plain_server, server_context, tls_server
-from storage.atomic import write_atomic
+from storage.atomic import remove_old_temps, write_atomic
 from sync.schema import canonical_json
 
 log = structlog.get_logger(__name__)
@@ -50,10 +50,11 @@ class OfficeServer:
         pages = create_pages(office, hits)
         self._pages = plain_server(LOOPBACK, ports.page_port, pages, LIMITS.form_bytes)
         self._threads: list[threading.Thread] = []
-        self._retention = DailyRetention(office)
+        self._retention = RetentionRounds(office)
 
     def start(self) -> dict[str, str]:
         """Listen on both ports; returns their addresses and writes them beside the data."""
+        remove_old_temps((self._office.layout.root, self._office.layout.keys, self._office.layout.lists))
         started: list[Server] = []
         try:
             for server in (self._device, self._pages):

@@ -34,10 +34,11 @@ def _requested_key(name: str, csr: bytes) -> ec.EllipticCurvePublicKey:
         request = x509.load_pem_x509_csr(csr)
         key = request.public_key()
         genuine = request.is_signature_valid
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        named = subject_of(request.subject)
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise BadRequest("not a PEM certificate request") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise BadRequest("the request needs a P-256 key")
-    if not genuine or subject_of(request.subject) != (name, OU_TECHNICIAN):
+    if not genuine or named != (name, OU_TECHNICIAN):
         raise BadRequest(f"the request must be signed by its own key and name CN={name}, OU={OU_TECHNICIAN}")
     return key

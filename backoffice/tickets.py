@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tickets: what is wrong with a device and stays on somebody's desk until a person closes it.
 
-1. An alarm is one part and what is wrong with it, as a heartbeat tells it, or the office's own: nothing was heard.
+1. An alarm is one part and what is wrong with it, as a heartbeat tells it, or the office's own: nothing was heard,
+   deletion receipts are overdue, or the device's audit log contradicts what was seen of it. Of the last nothing is
+   ever told well: a person looks.
 2. A device has at most one open ticket for an alarm; a heartbeat that repeats the alarm changes nothing.
 3. An open ticket whose alarm is no longer told is marked well. It stays open: a person looks why.
 4. An alarm that returns makes its open ticket unwell again, whenever that is; a closed one that was well it reopens
@@ -28,7 +30,15 @@ from sync.schema import Heartbeat
 REOPEN_US = 24 * 3600 * 1_000_000  # microseconds in which an alarm that returns is the same trouble
 MAX_OPEN = 32  # open tickets that one device's heartbeats may cause
 MAX_NUMBER_DIGITS = 9  # of a ticket's number
-SILENT = "silent"  # the office's own alarm; what a device tells has TOLD before it
+SILENT, LOG, RECEIPTS = (
+    "silent",
+    "audit log",
+    "receipts",
+)  # the office's own alarms; what a device tells has TOLD before it
+OFFICE, DELETION = (
+    "OFFICE",
+    "deletion",
+)  # whose ticket it is when it is of no device: no device's id has capitals
 TOLD = "told "
 NO_ADVICE = "look at the device's card, then at the unit"
 EYE_DOWN = "not running"  # what a device's health says of its eye when it cannot ask it
@@ -95,6 +105,39 @@ def notice_silence(office: Office) -> None:
             _raise(office, device.device_id, [_silence(device)])
 
 
+def notice_log(office: Office, device_id: str) -> None:
+    """A ticket for a device whose audit log went back: its end was cut, or two machines have its key."""
+    advice = (
+        "a bad card loses writes in a power cut; else compare its audit.jsonl with `wayside-office audit device`, "
+        "and revoke it if its disk may have been copied"
+    )
+    what = "audit log: it contradicts what was seen of it before"
+    _raise(office, device_id, [Alarm(LOG, what, advice, office.clock())])
+
+
+def notice_receipts(office: Office, device_id: str, missing: int, since_us: int) -> None:
+    """A ticket for a device that owes the receipts of so many hours since then; none missing makes it well."""
+    if not missing:
+        _set_well(office, device_id, {RECEIPTS})
+        return
+    hours = "1 hour" if missing == 1 else f"{missing} hours"
+    what = f"receipts: {hours} past retention without a deletion receipt"
+    advice = (
+        "`wayside-office receipts verify` names them; look at its link, its clock and the policy that it obeys, "
+        "then on the unit: `wayside verify`"
+    )
+    _raise(office, device_id, [Alarm(RECEIPTS, what, advice, since_us)])
+
+
+def notice_deletion(office: Office, why: str) -> None:
+    """The office's own ticket while its deletion does not go on; no `why` makes it well."""
+    if not why:
+        _set_well(office, OFFICE, {DELETION})
+        return
+    advice = "`wayside-office retention show` says why it waits; else look at the server's log, disk, clock and keyring"
+    _raise(office, OFFICE, [Alarm(DELETION, f"deletion: {why}", advice, office.clock())])
+
+
 def open_tickets(office: Office) -> list[Ticket]:
     """Open ones, those not well first, each oldest first; looks for silent devices before."""
     notice_silence(office)
@@ -123,7 +166,7 @@ def full_devices(found: Iterable[Ticket]) -> list[str]:
     """Devices with so many open tickets that a further alarm shows on their card only."""
     counts: dict[str, int] = {}
     for ticket in found:
-        if ticket.open and ticket.alarm != SILENT:
+        if ticket.open and ticket.alarm.startswith(TOLD):
             counts[ticket.device_id] = counts.get(ticket.device_id, 0) + 1
     return sorted(device for device, count in counts.items() if count >= MAX_OPEN)
 
@@ -193,7 +236,7 @@ def _raise(office: Office, device_id: str, alarms: Iterable[Alarm]) -> None:
     """Open, reopen or leave alone: rules 2, 4 and 5."""
     held = _held(office, device_id)
     latest = {ticket.alarm: ticket for ticket in held}
-    room = MAX_OPEN - sum(ticket.open and ticket.alarm != SILENT for ticket in held)
+    room = MAX_OPEN - sum(ticket.open and ticket.alarm.startswith(TOLD) for ticket in held)
     number = held[-1].number if held else 0
     now = office.clock()
     for alarm in alarms:
@@ -201,8 +244,8 @@ def _raise(office: Office, device_id: str, alarms: Iterable[Alarm]) -> None:
         same = ticket if ticket is not None and (ticket.open or _rests(ticket, now)) else None
         if same is not None and (same.open or same.well_us is None):
             _renew(office, same, alarm)
-        elif room > 0 or alarm.key == SILENT:  # a device's own alarms must not hide its silence
-            room -= alarm.key != SILENT
+        elif room > 0 or not alarm.key.startswith(TOLD):  # a device's own alarms must not hide the office's
+            room -= alarm.key.startswith(TOLD)
             if same is not None:
                 _renew(office, same, alarm)
             else:
@@ -254,10 +297,19 @@ def _renew(office: Office, ticket: Ticket, alarm: Alarm) -> None:
 def _mark_well(office: Office, beat: Heartbeat, told: set[str]) -> None:
     """Rule 3. A heartbeat that could not ask the eye says of no part that it is well."""
     could_ask = bool(beat.health) and beat.health.get("eye") != EYE_DOWN
-    with office.engine.begin() as connection:
+    with office.engine.connect() as connection:
         unwell = (tickets.c.device_id == beat.device_id) & tickets.c.well_us.is_(None)
         held = set(connection.execute(select(tickets.c.alarm).where(unwell)).scalars())
-        gone = {alarm for alarm in held - told if could_ask or alarm == SILENT}
-        if gone:
-            change = update(tickets).where(unwell, tickets.c.alarm.in_(gone))
+    _set_well(
+        office,
+        beat.device_id,
+        {alarm for alarm in held - told if alarm == SILENT or (could_ask and alarm.startswith(TOLD))},
+    )
+
+
+def _set_well(office: Office, device_id: str, alarms: set[str]) -> None:
+    if alarms:
+        unwell = (tickets.c.device_id == device_id) & tickets.c.well_us.is_(None)
+        with office.engine.begin() as connection:
+            change = update(tickets).where(unwell, tickets.c.alarm.in_(alarms))
             connection.execute(change.values(well_us=office.clock()))

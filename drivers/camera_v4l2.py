@@ -29,6 +29,7 @@ MOST: Final = 1e6  # a value that every control cuts to its own highest
 DAMAGED_RUN: Final = 60  # damaged pictures in a row that make a camera lost
 TELL_DAMAGED: Final = 100  # damaged pictures between two log lines
 JPEG_BEGIN, JPEG_END = b"\xff\xd8", b"\xff\xd9"
+NO_FRAME_HEADERS = (0xC4, 0xC8, 0xCC)  # markers among those of frame headers that are none
 
 log = get_logger(__name__)
 
@@ -51,6 +52,17 @@ class Wanted:
 def whole_jpeg(raw: bytes) -> bool:
     """Whether a JPEG has its beginning and its end."""
     return raw.startswith(JPEG_BEGIN) and raw.rstrip(b"\0").endswith(JPEG_END)
+
+
+def jpeg_size(raw: bytes) -> tuple[int, int] | None:
+    """Width and height that a JPEG's frame header tells (ITU-T T.81, B.2.2); None where there is none."""
+    at = len(JPEG_BEGIN)
+    while at + 9 <= len(raw) and raw[at] == 0xFF:
+        marker = raw[at + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in NO_FRAME_HEADERS:
+            return int.from_bytes(raw[at + 7 : at + 9], "big"), int.from_bytes(raw[at + 5 : at + 7], "big")
+        at += 2 + int.from_bytes(raw[at + 2 : at + 4], "big")
+    return None
 
 
 class V4l2Camera(ThreadedCamera):
@@ -90,7 +102,9 @@ class V4l2Camera(ThreadedCamera):
 
     def _decode(self, raw: NDArray[Any]) -> Pixels | None:
         data = np.ascontiguousarray(raw, dtype=np.uint8).reshape(-1)
-        if not whole_jpeg(data.tobytes()):
+        encoded = data.tobytes()
+        # The size is looked at first: a header with a flipped bit would have gigabytes taken for its pixels.
+        if not whole_jpeg(encoded) or jpeg_size(encoded) != self._caps.size:
             return None
         pixels = cv2.imdecode(data, cv2.IMREAD_COLOR)
         if pixels is None or pixels.shape[1::-1] != self._caps.size:

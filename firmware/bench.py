@@ -50,7 +50,7 @@ def run_bench(options: argparse.Namespace) -> dict[str, Any]:
     if options.kind in {"road", "night", "ghosts"}:
         return _rendered(options)
     with tempfile.TemporaryDirectory(prefix="wayside-bench-") as folder:
-        return dict(bench_store(options.seconds, Path(folder)))
+        return bench_store(Path(folder))
 
 
 def _rendered(options: argparse.Namespace) -> dict[str, Any]:

@@ -62,12 +62,34 @@ def build_parser() -> argparse.ArgumentParser:
     )
     learn.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="configuration file (TOML)")
     learn.set_defaults(run=_learn_camera)
-    verify = commands.add_parser("verify", help="check a sealed store; reports, never deletes")
+    verify = commands.add_parser("verify", help="check all that a device stores; reports, never deletes")
     verify.add_argument(
         "store", type=Path, metavar="STORE", help="the device's data folder, or its store folder"
     )
+    verify.add_argument(
+        "--repair",
+        action="store_true",
+        help="first what is safe, while no service runs: left-over files, torn tails, modes",
+    )
     verify.add_argument("--json", action="store_true", help="one JSON object")
     verify.set_defaults(run=_verify)
+    trust = commands.add_parser(
+        "trust", help="where the keyring's key lives, and whether it opens; move it, or start afresh"
+    )
+    trust.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="configuration file (TOML)")
+    change = trust.add_mutually_exclusive_group()
+    change.add_argument(
+        "--move", action="store_true", help="to the configured root of trust; stop the services before"
+    )
+    change.add_argument(
+        "--start-afresh",
+        action="store_true",
+        help="a new keyring in place of one that does not open any more",
+    )
+    trust.add_argument(
+        "--yes", action="store_true", help="with --start-afresh: what the old one held is lost"
+    )
+    trust.set_defaults(run=_trust)
     _bench_options(commands.add_parser("bench", help="measure accuracy and speed"))
     service = commands.add_parser("service", help="one service in the foreground, as systemd starts it")
     service.add_argument("name", choices=("eye", "sync", "provision"))
@@ -108,11 +130,11 @@ def _bench_options(bench: argparse.ArgumentParser) -> None:
     for name, what in (
         ("pipeline", "time of each stage on rendered frames"),
         ("match", "hot-list lookups against a large list"),
-        ("store", "sealing, opening and deleting"),
     ):
         part = kinds.add_parser(name, help=what)
         part.add_argument("--seconds", type=float, default=10.0, help="how long to measure")
         part.set_defaults(run=_bench)
+    kinds.add_parser("store", help="sealing, opening, recovering and deleting").set_defaults(run=_bench)
     _road_options(kinds.add_parser("road", help="reads of the simulated road against what passed there"))
     night = kinds.add_parser("night", help="renders stills by night and day with their truth, and reads them")
     ghosts = kinds.add_parser("ghosts", help="makes pictures without plates, and counts what is read there")
@@ -228,7 +250,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     from firmware.config import load_config
-    from firmware.report import statuses
+    from firmware.status import statuses
     from firmware.status_screen import all_well, status_screen
 
     found = statuses(load_config(options.config).data_dir)
@@ -250,22 +272,31 @@ def _learn_camera(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from firmware.report import verify_store_report
+    from firmware.repair import repair
+    from firmware.verify import verify_device
 
-    report, good = verify_store_report(options.store)
+    done = repair(options.store) if options.repair else []
+    report = verify_device(options.store)
     if options.json:
-        print(json.dumps(report, sort_keys=True))
+        print(json.dumps({**report.as_json(), "repaired": done}, sort_keys=True))
     else:
-        Console(highlight=False, soft_wrap=True).print("\n".join(_verify_lines(report)))
-    return ExitCode.OK if good else ExitCode.PROBLEM
+        print("\n".join([*(f"repaired: {what}" for what in done), *report.lines()]))
+    return ExitCode.OK if report.ok else ExitCode.PROBLEM
 
 
-def _verify_lines(report: dict[str, object]) -> list[str]:
-    problems = report["problems"]
-    lines = [f"{name}: {value}" for name, value in report.items() if name != "problems"]
-    if isinstance(problems, list):
-        lines += [f"PROBLEM {p['path']}: {p['what']} - {p['do']}" for p in problems] or ["no problems"]
-    return lines
+def _trust(options: argparse.Namespace) -> int:
+    from firmware import trust
+    from firmware.config import load_config
+
+    config = load_config(options.config)
+    if options.move:
+        lines = trust.move(config)
+    elif options.start_afresh:
+        lines = trust.start_afresh(config, sure=options.yes)
+    else:
+        lines = trust.describe(config)
+    print("\n".join(lines))
+    return ExitCode.OK
 
 
 def _bench(options: argparse.Namespace) -> int:

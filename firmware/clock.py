@@ -36,6 +36,7 @@ from storage.believed_time import TimeEvidence
 __all__ = ["ClockState", "DeviceClock", "Grade", "TimeOffer", "read_offer", "write_offer"]
 
 AGREEMENT_US: Final = 5_000_000  # sources closer than this agree
+COARSE_US: Final = 600_000_000  # ... and closer than this for what only asks for the hour
 WALK_US: Final = (
     AGREEMENT_US  # one source alone steers no further until another agrees: it could walk anywhere
 )
@@ -117,9 +118,21 @@ class DeviceClock:
                 self._hear(offer.source, said, doubt)
 
     def evidence(self) -> TimeEvidence:
-        """The time, its uncertainty and the sources that agree on it: what retention decides by."""
+        """The time, its uncertainty and the sources that agree on it."""
         with self._lock:
             return self._evidence(self._now())
+
+    def coarse_evidence(self) -> TimeEvidence:
+        """The same for deletion, which asks for hours: sources that agree within minutes, and by how much they differ.
+
+        A battery clock is a minute off after weeks without power, and yet says as a second source that they passed.
+        """
+        with self._lock:
+            now = self._now()
+            apart = {source: abs(at - now) for source, (at, _) in self._witnesses().items()}
+            near = {source: by for source, by in apart.items() if by <= COARSE_US}
+            doubt = max(self._evidence(now).uncertainty_us, *near.values(), 0)
+            return TimeEvidence(now_us=now, uncertainty_us=doubt, sources=tuple(near))
 
     def state(self) -> ClockState:
         """The grade, and who contradicts."""
@@ -249,7 +262,7 @@ def _read_floor(path: Path) -> tuple[int, int]:
     try:
         raw = json.loads(path.read_bytes())
         confirmed, last = raw["confirmed_us"], raw["last_us"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return 0, 0
     sound = isinstance(confirmed, int) and isinstance(last, int) and min(confirmed, last) >= 0
     return (confirmed, last) if sound else (0, 0)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from drivers.registry import DRIVERS
 from firmware.errors import ConfigError
 from firmware.exposure_settings import ExposureSettings
+from storage.root_tpm2 import DEFAULT_NV_BASE, DEFAULT_TCTI, OWNER_FIRST, OWNER_LAST, SLOT_COUNT
 
 MAX_CONFIG_BYTES = 65_536
 
@@ -112,7 +113,7 @@ class EyeConfig(Section):
 
     threads: int = Field(default=1, ge=1, le=8)
     queue_frames: int = Field(default=2, ge=1, le=32)
-    commit_interval_ms: int = Field(default=400, ge=50, le=10_000)
+    commit_interval_ms: int = Field(default=1200, ge=50, le=10_000)  # at most 2 syncs a second on a busy road
     crop_quality: int = Field(default=85, ge=40, le=98)
     scene_quality: int = Field(default=70, ge=30, le=95)
     scene_width_px: int = Field(default=960, ge=0, le=4096)
@@ -129,6 +130,14 @@ class MatchConfig(Section):
     """A unit can only be made quieter than the agency's signed policy, never opened further."""
 
     silent_categories: list[str] = Field(default_factory=list)
+
+
+class StorageConfig(Section):
+    """Where the keyring's key lives."""
+
+    root_of_trust: Literal["file", "tpm2"] = "file"
+    tpm_tcti: str = Field(default=DEFAULT_TCTI, pattern=r"^[a-z][\x21-\x7e]{0,255}$")
+    tpm_nv_base: int = Field(default=DEFAULT_NV_BASE, ge=OWNER_FIRST, le=OWNER_LAST + 1 - SLOT_COUNT)
 
 
 class SyncConfig(Section):
@@ -167,6 +176,7 @@ class DeviceConfig(Section):
     watchdog: WatchdogConfig = WatchdogConfig()
     eye: EyeConfig = EyeConfig()
     match: MatchConfig = MatchConfig()
+    storage: StorageConfig = StorageConfig()
     sync: SyncConfig = SyncConfig()
     provision: ProvisionConfig = ProvisionConfig()
 
@@ -183,11 +193,12 @@ def load_config(path: Path) -> DeviceConfig:
         raise ConfigError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes; this is no configuration file")
     try:
         config = DeviceConfig.model_validate(tomllib.loads(raw.decode("utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+        data_dir = (path.parent / config.data_dir).resolve()
     except ValidationError as error:
         raise ConfigError(f"{path}: {_explain(error)}") from error
-    return config.model_copy(update={"data_dir": (path.parent / config.data_dir).resolve()})
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or a number of thousands of digits
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    return config.model_copy(update={"data_dir": data_dir})
 
 
 def _explain(error: ValidationError) -> str:

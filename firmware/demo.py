@@ -145,7 +145,8 @@ class Demo:
         device = json.loads((self.layout.identity / "enrolment.json").read_bytes())["bundle"]["device_id"]
         url = f"https://127.0.0.1:{self._ports.pull}"
         pulled = self.office.run_json("pull", device, "--url", url, codes=(0, 1))
-        opened = self.office.run_json("open", "--device", device, codes=(0, 1))
+        why = ("--purpose", "test", "--reason", "what was sealed is compared", "--case", "demo 1")
+        opened = self.office.run_json("open", "--device", device, *why, codes=(0, 1))
         state = self.viewer.state
         return Outcome(
             state=state,

@@ -10,12 +10,15 @@ from typing import Literal
 
 from drivers.ports import Watchdog
 from drivers.registry import open_watchdog
+from firmware.config import StorageConfig
 from firmware.errors import NotEnrolledError
 from provisioning.identity import BUNDLE_FILE, Identity
 from storage.keyring import Keyring
 from storage.layout import DataLayout
 from storage.retention import RetentionPolicy
-from storage.root_of_trust import FileRootOfTrust
+from storage.root_of_trust import FileRootOfTrust, RootOfTrust
+from storage.root_tpm2 import TpmRootOfTrust
+from storage.root_watched import WatchedRoot
 from storage.types import Recipient
 from sync.enrolment import EnrolmentBundle
 
@@ -43,14 +46,29 @@ def enrolled(layout: DataLayout) -> Enrolled:
     return Enrolled(identity, bundle)
 
 
-def open_keyring(layout: DataLayout, *, read_only: bool) -> Keyring:
-    """The keyring behind the file root of trust."""
-    return Keyring.open(layout.keyring, FileRootOfTrust(layout.trust), read_only=read_only)
+def root_of_trust(config: StorageConfig, layout: DataLayout, name: str | None = None) -> RootOfTrust:
+    """The configured root of trust, or the one that is called `name`."""
+    if (name or config.root_of_trust) == TpmRootOfTrust.name:
+        return TpmRootOfTrust(config.tpm_tcti, config.tpm_nv_base)
+    return FileRootOfTrust(layout.trust)
+
+
+def open_keyring(config: StorageConfig, layout: DataLayout, *, read_only: bool) -> Keyring:
+    """The keyring behind the configured root of trust; raises KeyringError kinds and RootOfTrustError.
+
+    A move that was cut after it left the file root ends here, when it is opened to write.
+    """
+    root = WatchedRoot(root_of_trust(config, layout))
+    keyring = Keyring.open(layout.keyring, root, read_only=read_only)
+    if not read_only:
+        keyring.finish_move(FileRootOfTrust(layout.trust))
+    return keyring
 
 
 def retention_policy(bundle: EnrolmentBundle) -> RetentionPolicy:
     """The agency's retention policy, from its signed bundle."""
-    return RetentionPolicy(seconds=bundle.retention.seconds, version=bundle.retention.version)
+    first = bundle.retention
+    return RetentionPolicy(seconds=first.seconds, version=first.version, number=first.number)
 
 
 def offer_path(layout: DataLayout) -> Path:

@@ -35,6 +35,10 @@ class NotEnrolledError(FirmwareError):
     exit_code = ExitCode.REFUSED
 
 
+class TrustError(FirmwareError):
+    """The keyring or its root of trust can't be used as asked; the message says what to do."""
+
+
 class ServiceError(FirmwareError):
     """A service did not start, or ended by itself; its log says why."""
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 import structlog
 
 from firmware.health import Change, Condition
+from firmware.keeper import Later, at_once
 from firmware.ledger import Ledger
 from storage.audit import AuditLog
 from storage.errors import StorageError
@@ -23,10 +24,10 @@ AUDITED_AN_HOUR: Final = 20  # changes of one part; a loose plug makes thousands
 log = structlog.get_logger(__name__)
 
 
-def book(ledger: Ledger, audit: AuditLog, source: str) -> Callable[[Change], None]:
+def book(ledger: Ledger, audit: AuditLog, source: str, later: Later = at_once) -> Callable[[Change], None]:
     """What `Health` tells its changes to; `source` is the camera (or service) that the ledger counts them under.
 
-    The ledger counts every change; the audit log takes AUDITED_AN_HOUR of each part.
+    The ledger counts every change; the audit log takes AUDITED_AN_HOUR of each part, when `later` does it.
     """
     audited: defaultdict[str, deque[int]] = defaultdict(lambda: deque(maxlen=AUDITED_AN_HOUR))
 
@@ -39,7 +40,7 @@ def book(ledger: Ledger, audit: AuditLog, source: str) -> Callable[[Change], Non
             ledger.count(source, change.at_us, "health: changes not in the audit log")
             return
         last.append(change.at_us)
-        _keep(audit, change)
+        later(lambda: _keep(audit, change))
 
     return write
 
@@ -81,8 +82,9 @@ def device_health(
     if not eye:
         told = ("the eye does not answer", *problems(own))
         return {"counters": dict(counted), "health": {"eye": "not running"}, "problems": told}
-    ledger, parts = eye.get("ledger"), eye.get("health")
+    ledger, parts, sources = eye.get("ledger"), eye.get("health"), eye.get("time_sources")
     return {
+        "time_sources": tuple(sources) if isinstance(sources, list) else (),
         "counters": {**(ledger if isinstance(ledger, dict) else {}), **counted},
         "health": {name: value for name, value in eye.items() if isinstance(value, bool | int | float | str)},
         "problems": problems([*(parts if isinstance(parts, list) else []), *own]),

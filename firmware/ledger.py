@@ -59,6 +59,6 @@ def _load(path: Path) -> dict[str, Counter[str]]:
         return {str(key): Counter({str(k): int(v) for k, v in counts.items()}) for key, counts in raw.items()}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, AttributeError, TypeError, OverflowError, RecursionError):
         path.replace(path.with_suffix(".damaged"))
         return {}

@@ -11,8 +11,9 @@ import logging
 import re
 import sys
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any, TextIO
 
 import structlog
@@ -34,6 +35,9 @@ FORBIDDEN_FIELDS = frozenset(
 )
 MASK = "[withheld]"
 MAX_REMEMBERED = 4096  # texts
+REMEMBERED_S = (
+    3600.0  # seconds: then no line tells of that vehicle any more, and its text need not stay in RAM
+)
 MIN_REMEMBERED_LENGTH = 3  # shorter texts would mask ordinary words
 _PEM = re.compile(r"-----BEGIN [A-Z ]+-----.*?(-----END [A-Z ]+-----|$)", re.DOTALL)
 _BLOB = re.compile(r"(?<![0-9A-Za-z+/_-])(?:[0-9a-fA-F]{48,}|[0-9A-Za-z+/_-]{60,}={0,2})")
@@ -42,10 +46,11 @@ Event = MutableMapping[str, Any]
 
 
 class Withheld:
-    """The texts that must not be logged: the last few thousand that the eye read."""
+    """The texts that must not be logged: the last few thousand that the eye read within the last hour."""
 
-    def __init__(self) -> None:
-        self._texts: OrderedDict[str, None] = OrderedDict()
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._texts: OrderedDict[str, float] = OrderedDict()  # with when each was last read
+        self._monotonic = monotonic
         self._lock = threading.Lock()
 
     def add(self, text: str) -> None:
@@ -53,8 +58,16 @@ class Withheld:
         if len(text) < MIN_REMEMBERED_LENGTH:
             return
         with self._lock:
-            self._texts[text.upper()] = None
+            self._texts[text.upper()] = self._monotonic()
+            self._texts.move_to_end(text.upper())
             while len(self._texts) > MAX_REMEMBERED:
+                self._texts.popitem(last=False)
+
+    def forget_old(self) -> None:
+        """Drops what was read longer than REMEMBERED_S ago."""
+        oldest_s = self._monotonic() - REMEMBERED_S
+        with self._lock:
+            while self._texts and next(iter(self._texts.values())) <= oldest_s:
                 self._texts.popitem(last=False)
 
     def mask(self, value: str) -> str:

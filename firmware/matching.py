@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -23,7 +24,8 @@ log = structlog.get_logger(__name__)
 class Watch:
     """Matches reads against the lists; `refresh` loads new versions and looks back over the reads in RAM.
 
-    The ring of past reads lives in RAM alone and is gone with the power.
+    The ring of past reads lives in RAM alone and is gone with the power. No read stays in it for longer than
+    `ring_hours`, or than the agency's retention where that is shorter (`retention_s`, asked each time).
     """
 
     def __init__(
@@ -34,19 +36,24 @@ class Watch:
         *,
         ring_reads: int,
         ring_hours: int,
+        retention_s: Callable[[], float] = lambda: float("inf"),
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._load = load
         self._generation = generation
         self._policy = policy
         self._seen: object = None
-        self._ring: deque[ReadRecord] = deque(maxlen=ring_reads)
+        self._ring: deque[tuple[float, ReadRecord]] = deque(maxlen=ring_reads)  # with when it came
         self._ring_us = ring_hours * US_PER_HOUR
+        self._retention_s = retention_s
+        self._monotonic = monotonic
         self._lock = threading.Lock()  # the ring and the matcher change together
         self._matcher = Matcher([], policy)
         self.lists: Sequence[HotList] = ()
 
     def refresh(self, now_us: int) -> list[HitRecord]:
-        """Loads the lists if they changed; returns the hits of reads that came before them."""
+        """Loads the lists if they changed; returns the hits of reads that came before them. Old reads are forgotten."""
+        self._forget_old()
         generation = self._generation()
         if generation == self._seen:
             return []
@@ -59,7 +66,7 @@ class Watch:
         matcher = Matcher(lists, self._policy)
         with self._lock:
             self._seen, self.lists, self._matcher = generation, lists, matcher
-            ring = list(self._ring)
+            ring = [read for _, read in self._ring]
         log.info("lists_loaded", lists=len(lists), entries=sum(len(hot.entries) for hot in lists))
         recent = [read for read in ring if now_us - read.captured_us <= self._ring_us]
         return [hit for read in recent for hit in self.hits_of(read, b"", now_us)]
@@ -71,7 +78,14 @@ class Watch:
     def remember(self, read: ReadRecord) -> None:
         """Keeps a read for lists that arrive late."""
         with self._lock:
-            self._ring.append(read)
+            self._ring.append((self._monotonic(), read))
+
+    def _forget_old(self) -> None:
+        """By the clock that nobody sets: a device without the time must not keep reads for longer."""
+        oldest_s = self._monotonic() - min(self._ring_us / 1e6, self._retention_s())
+        with self._lock:
+            while self._ring and self._ring[0][0] <= oldest_s:
+                self._ring.popleft()
 
     def hits_of(self, read: ReadRecord, crop: bytes, now_us: int) -> list[HitRecord]:
         """The hits of one read, one for each entry that matches."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -13,11 +14,12 @@ from drivers.types import Frame, Pixels
 from firmware.alerts import Alerts
 from firmware.clock import DeviceClock
 from firmware.config import EyeConfig
+from firmware.keeper import Later, NotNow, Rank, at_once
 from firmware.ledger import Ledger
 from firmware.logs import WITHHELD
 from firmware.matching import Watch
-from firmware.records import Origin, Pictures, Sight, image_records, pictures_of, read_record
-from firmware.repeats import CUT_IN_TWO, Repeats
+from firmware.records import Origin, Sight, image_records, pictures_of, read_record, with_pictures
+from firmware.repeats import CUT_IN_TWO, REMEMBERED, Repeats
 from firmware.sealing import Vault
 from firmware.tap import Tap
 from inference.errors import InferenceError
@@ -26,14 +28,15 @@ from inference.plates import fold
 from inference.tracker import Track, Tracker
 from inference.types import FrameResult, VotedRead
 from inference.vote import vote
-from storage.errors import StorageError
+from storage.errors import KeyringBusyError, RootOfTrustBusyError, StorageError, WriteFailedError
 from sync.limits import MAX_PLATE_CHARS
-from sync.schema import HitRecord, ImageKind, Position, ReadRecord, RecordRef
+from sync.schema import HitRecord, ImageRecord, Position, ReadRecord
 
 EARLY_FRAMES = 3  # frames that must agree before a hit is raised while the vehicle is still in sight
 EARLY_CONFIDENCE = 0.9
 NS_PER_US = 1_000
 SCENE_AGE_NS = 1_500_000_000  # a long exposure older than this shows another vehicle
+READ_BYTES = 2_000  # of RAM that a read takes while it waits for the disk, its pictures apart
 EVERY_FRAME = 12  # of a pass may bring an early hit; later ones bring little news ...
 EVERY_NTH = 8  # ... so that only each 8th is asked
 
@@ -67,7 +70,9 @@ class Reader:
         origin: Origin,
         settings: EyeConfig,
         place: Callable[[int], Position | None] = lambda _at_us: None,
+        later: Later = at_once,
     ) -> None:
+        """`later` does what needs the disk; its result is not waited for."""
         self._pipeline = pipeline
         self._tracker = tracker
         self._vault = vault
@@ -79,12 +84,15 @@ class Reader:
         self._origin = origin
         self._settings = settings
         self._place = place
+        self._later = later
         self._scene: Frame | None = None  # the newest one with a long exposure
         self.scenes = (
             True  # whether pictures of the scene are kept: the first thing that a weak supply gives up
         )
         self._passes: dict[int, Pass] = {}
         self._repeats = Repeats(settings.repeat_s)
+        self._unsealed: deque[tuple[str, str]] = deque(maxlen=REMEMBERED)  # of those, what was lost after all
+        self._waits = False  # whether reads are put off, for want of a share
         self.tracks = 0
         self.reads = 0
 
@@ -92,6 +100,10 @@ class Reader:
         """One frame through the nets, the tracker and, for vehicles that have passed, the seal."""
         at_us = self._clock.to_wall_us(frame.monotonic_ns)
         self._count("frames", at_us)
+        self._repeats.forget_old(frame.monotonic_ns // NS_PER_US)
+        while self._unsealed:
+            self._repeats.forget(*self._unsealed.popleft())
+        WITHHELD.forget_old()
         try:
             result = self._pipeline.process(frame.pixels)
         except InferenceError as error:
@@ -112,8 +124,8 @@ class Reader:
                 self._alert_early(track)
         return result
 
-    def _count(self, what: str, at_us: int) -> None:
-        self._ledger.count(self._origin.camera, at_us, what)
+    def _count(self, what: str, at_us: int, number: int = 1) -> None:
+        self._ledger.count(self._origin.camera, at_us, what, number)
 
     def flush(self) -> None:
         """Ends what is still in sight (the camera has finished, or the eye is being stopped)."""
@@ -161,7 +173,7 @@ class Reader:
         if not self._watch.listed(voted.text, voted.state, now_us):
             return
         crop = pictures_of(here.sight, voted, self._settings, scenes=False).crop
-        hits = self._watch.hits_of(self._record(voted, here, {}), crop, now_us)
+        hits = self._watch.hits_of(self._record(voted, here), crop, now_us)
         early = [hit.model_copy(update={"preliminary": True}) for hit in hits]
         here.early = self._alerts.raise_all(early, here.sight.source)
 
@@ -184,27 +196,21 @@ class Reader:
             self._repeats.kept(voted.text, track, self._place(here.sight.captured_us))
 
     def _keep(self, voted: VotedRead, here: Pass) -> bool:
-        """One vehicle pass: its hits first, then pictures and read into the store; whether the disk took it."""
+        """One vehicle pass: its hits first, then pictures and read into the store; whether it was taken for that."""
         pictures = pictures_of(here.sight, voted, self._settings, scenes=self.scenes)
         if not self.scenes:
             self._count("given up: scene pictures", here.sight.captured_us)
-        draft = self._record(voted, here, {})
+        draft = self._record(voted, here)
         self._watch.remember(draft)  # before it is matched: a list that arrives now meets it in the ring
         hits = self._watch.hits_of(draft, pictures.crop, self._clock.now_us())
         self._alerts.raise_all(hits, here.sight.source)
         self._alerts.withdraw(here.early, draft, hits)
-        read = self._seal(voted, here, pictures)
-        if read is None:
-            return False
-        self.reads += 1
-        self._count("reads", here.sight.captured_us)
-        self._tell_read(read, here.sight)
-        return True
+        return self._put_away(draft, image_records(here.read_id, pictures), here.sight.source)
 
     def _check_early(self, voted: VotedRead, here: Pass) -> None:
         """A pass that is no new read: were its early hits right?"""
         if here.early:
-            draft = self._record(voted, here, {})
+            draft = self._record(voted, here)
             self._alerts.withdraw(here.early, draft, self._watch.hits_of(draft, b"", self._clock.now_us()))
 
     def _repeated(self, voted: VotedRead, track: Track, here: Pass) -> str | None:
@@ -218,7 +224,7 @@ class Reader:
         others = (p for p in self._passes.values() if p is not here and p.sight.source == here.sight.source)
         return any(fold(p.early_text) == fold(text) for p in others)
 
-    def _record(self, voted: VotedRead, here: Pass, refs: dict[ImageKind, RecordRef]) -> ReadRecord:
+    def _record(self, voted: VotedRead, here: Pass) -> ReadRecord:
         return read_record(
             voted,
             here.sight,
@@ -226,22 +232,53 @@ class Reader:
             origin=self._origin,
             position=self._place(here.sight.captured_us),
             evidence=self._clock.evidence(),
-            refs=refs,
         )
 
-    def _seal(self, voted: VotedRead, here: Pass, pictures: Pictures) -> ReadRecord | None:
-        """Pictures and read into the store; None, with a count in the ledger, when the disk refuses them."""
-        try:
-            refs = self._vault.keep_images(image_records(here.read_id, pictures), here.sight.captured_us)
-            read = self._record(voted, here, refs)
-            self._vault.keep_read(read)
-        except StorageError as error:
-            log.error("read_not_sealed", reason=str(error))
-            self._count("lost: reads the disk refused", here.sight.captured_us)
-            return None
-        return read
+    def _put_away(self, read: ReadRecord, images: list[ImageRecord], source: str) -> bool:
+        """Hands pictures and read over to be sealed; where the disk is too slow the pictures are given up first."""
+        size = READ_BYTES + sum(len(image.data) for image in images)
+        if self._later(lambda: self._seal(read, images, source), Rank.PICTURES, size):
+            return True
+        if self._later(lambda: self._seal(read, [], source), Rank.READ, READ_BYTES):
+            self._count("given up: pictures, the disk is too slow", read.captured_us, len(images))
+            return True
+        self._count("lost: reads, the disk is too slow", read.captured_us)
+        return False
 
-    def _tell_read(self, read: ReadRecord, sight: Sight) -> None:
+    def _seal(self, read: ReadRecord, images: list[ImageRecord], source: str) -> None:
+        """Pictures and read into the store, or counted as lost. Raises NotNow while its hour has no share."""
+        try:
+            refs = self._vault.keep_images(images, read.captured_us)
+            sealed = with_pictures(read, refs)
+            self._vault.keep_read(sealed)
+        except (KeyringBusyError, RootOfTrustBusyError) as error:
+            raise self._not_now(read, source, error) from error
+        except (OSError, StorageError) as error:
+            self._lost(read, source, error)
+            return
+        except BaseException as error:
+            self._lost(read, source, error)
+            raise
+        self._waits = False
+        self.reads += 1
+        self._count("reads", read.captured_us)
+        self._tell_read(sealed, source)
+
+    def _not_now(self, read: ReadRecord, source: str, error: StorageError) -> NotNow:
+        if not self._waits:
+            log.warning("reads_wait", reason=str(error))
+        self._waits = True
+        return NotNow(lambda: self._lost(read, source, error))
+
+    def _lost(self, read: ReadRecord, source: str, error: BaseException) -> None:
+        """Counted, and to be read again if it still stands there."""
+        log.error("read_not_sealed", kind=type(error).__name__, reason=_reason(error))
+        refused = isinstance(error, (OSError, WriteFailedError))
+        why = "lost: reads the disk refused" if refused else "lost: reads that could not be sealed"
+        self._count(why, read.captured_us)
+        self._unsealed.append((source, read.text))
+
+    def _tell_read(self, read: ReadRecord, source: str) -> None:
         self._tap.send(
             "read",
             read_id=read.read_id,
@@ -252,8 +289,13 @@ class Reader:
             frames_agreed=read.frames_agreed,
             width_px=read.width_px,
             ir=read.ir,
-            source=sight.source,
+            source=source,
         )
+
+
+def _reason(error: BaseException) -> str:
+    """What it says; a fault of our own may name anything, so that only its kind is told."""
+    return str(error) if isinstance(error, (OSError, StorageError)) else ""
 
 
 def _worth_a_vote(frames: int) -> bool:

@@ -100,9 +100,8 @@ def read_record(
     origin: Origin,
     position: Position | None,
     evidence: TimeEvidence,
-    refs: dict[ImageKind, RecordRef],
 ) -> ReadRecord:
-    """The read as it is sealed; its time is that of the best frame."""
+    """The read as it is sealed, still without its pictures; its time is that of the best frame."""
     return ReadRecord(
         read_id=read_id,
         device_id=origin.device_id,
@@ -134,8 +133,14 @@ def read_record(
         corners=tuple((round(float(x), 1), round(float(y), 1)) for x, y in voted.best.corners),
         width_px=round(float(voted.best.width_px), 1),
         ir=sight.ir,
-        images=ReadImages(crop_ref=refs.get(ImageKind.CROP), scene_ref=refs.get(ImageKind.SCENE)),
+        images=ReadImages(),
     )
+
+
+def with_pictures(read: ReadRecord, refs: dict[ImageKind, RecordRef]) -> ReadRecord:
+    """The read with where its pictures lie."""
+    images = ReadImages(crop_ref=refs.get(ImageKind.CROP), scene_ref=refs.get(ImageKind.SCENE))
+    return read.model_copy(update={"images": images})
 
 
 def _rounded(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:

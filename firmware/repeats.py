@@ -74,6 +74,15 @@ class Repeats:
         box = track.observations[-1].read.box
         self._note(text, track, _Seen(track.last_us, track.last_us, box, position))
 
+    def forget(self, source: str, text: str) -> None:
+        """Its read was lost after all: the next track of it is a new read."""
+        self._seen.pop((source, fold(text)), None)
+
+    def forget_old(self, now_us: int) -> None:
+        """Drops what was last in sight so long ago that it would count as a new read in any case."""
+        while self._seen and now_us - next(iter(self._seen.values())).last_us > STANDING_US:
+            self._seen.popitem(last=False)
+
     def again(self, text: str, track: Track) -> None:
         """It was in sight again, and no read was made of it."""
         before = self._seen.get((track.source, fold(text)))

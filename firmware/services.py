@@ -7,6 +7,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,7 +22,8 @@ from firmware.wiring import EyeParts
 from firmware.wiring_provision import provision_parts
 from firmware.wiring_sync import SyncParts
 from provisioning.errors import IdentityError
-from storage.errors import KeyringMissingError
+from storage.closed_memory import close_memory
+from storage.errors import KeyringError, KeyringMissingError, RootOfTrustError
 
 ENROLMENT_POLL_S = 1.0
 RESTART_CODE = 75  # EX_TEMPFAIL: ended in order to be started again
@@ -29,6 +31,13 @@ FAILURE_CODE = 70  # EX_SOFTWARE
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
+
+
+def _start(config: DeviceConfig, service: str) -> None:
+    """Logs, and a closed memory before any key is read."""
+    configure_logs(config.log_level, service)
+    memory = close_memory()
+    log.info("memory_closed", locked=memory.locked, wiped=memory.wiped)
 
 
 def _stop_on_signals() -> threading.Event:
@@ -42,7 +51,8 @@ def _guarded(run: Callable[[], int]) -> int:
     """The service's edge: what nobody caught is told by type and place, never by message (it may hold a text)."""
     try:
         return run()
-    except FirmwareError as error:
+    except (FirmwareError, KeyringError, RootOfTrustError) as error:
+        # none of these names a text that was read
         log.error("service_failed", kind=type(error).__name__, reason=str(error))
         return FAILURE_CODE
     except Exception as error:  # noqa: BLE001 -- the edge
@@ -54,7 +64,7 @@ def _guarded(run: Callable[[], int]) -> int:
 
 def _when_enrolled(make: Callable[[], T], stop: threading.Event, data_dir: Path) -> T | None:
     """Waits until the technician has enrolled the device; None when stopped before."""
-    watchdog = open_service_watchdog()
+    watchdog = None  # it runs from its opening on, and the first start over a large store takes long
     said = ""
     while not stop.is_set():
         try:
@@ -63,14 +73,17 @@ def _when_enrolled(make: Callable[[], T], stop: threading.Event, data_dir: Path)
             if str(error) != said:
                 said = str(error)
                 log.warning("waiting", reason=said, folder=str(data_dir))
+            watchdog = watchdog or open_service_watchdog()
             watchdog.feed()
             stop.wait(ENROLMENT_POLL_S)
+    if watchdog is not None:
+        watchdog.close()
     return None
 
 
 def run_eye(config: DeviceConfig, tap_fd: int | None) -> int:
     """The eye: camera to sealed read and hit."""
-    configure_logs(config.log_level, "eye")
+    _start(config, "eye")
     return _guarded(lambda: _eye(config, tap_fd))
 
 
@@ -79,20 +92,22 @@ def _eye(config: DeviceConfig, tap_fd: int | None) -> int:
     parts = _when_enrolled(lambda: EyeParts(config, tap_fd), stop, config.data_dir)
     if parts is None:
         return 0
-    status = StatusServer(socket_path(config.data_dir, "eye"), parts.status)
     log.info("eye_started", boot_id=parts.boot_id)
-    try:
+    with ExitStack() as ends:
+        ends.callback(parts.close)
+        try:
+            status = StatusServer(socket_path(config.data_dir, "eye"), parts.status)
+            ends.callback(status.close)
+        except OSError as error:  # a disk that is read-only takes no socket: plates are read all the same
+            log.error("status_not_served", reason=str(error.strerror))
         parts.run(stop)
-    finally:
-        parts.close()
-        status.close()
     log.info("eye_stopped", **parts.eye.rates())
     return RESTART_CODE if parts.enrolment_changed else 0
 
 
 def run_sync(config: DeviceConfig) -> int:
     """The wire: lists in, hits and receipts out, the pull service."""
-    configure_logs(config.log_level, "sync")
+    _start(config, "sync")
     return _guarded(lambda: _sync(config))
 
 
@@ -114,7 +129,7 @@ def _sync(config: DeviceConfig) -> int:
 
 def run_provision(config: DeviceConfig) -> int:
     """The technician's serial link."""
-    configure_logs(config.log_level, "provision")
+    _start(config, "provision")
     return _guarded(lambda: _provision(config))
 
 

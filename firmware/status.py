@@ -11,9 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
+
+from sync.hotlists.listfile import HotList
 
 SERVICES = ("eye", "sync", "provision")
 MAX_STATUS_BYTES = 262_144
@@ -32,6 +35,22 @@ def own_use() -> dict[str, float]:
         "uptime_s": round(time.monotonic() - _STARTED_S, 1),
         "rss_mb": round(pages * resource.getpagesize() / 1e6, 1),
     }
+
+
+def list_state(hot: HotList, now_us: int) -> dict[str, object]:
+    """A hot list in use, without anything that it lists."""
+    document = hot.document
+    return {
+        "list_id": hot.list_id,
+        "version": hot.version,
+        "age_s": document.age_s(now_us),
+        "stale": document.stale(now_us),
+    }
+
+
+def hour_words(epoch: int) -> str:
+    """An epoch as a person reads it: the UTC hour."""
+    return datetime.fromtimestamp(epoch * 3600, tz=UTC).strftime("%Y-%m-%d %H:00 UTC")
 
 
 def socket_path(data_dir: Path, service: str) -> Path:
@@ -118,8 +137,18 @@ def ask(data_dir: Path, service: str) -> dict[str, object] | None:
                 chunks.append(chunk)
         except OSError:
             return None
+    return answer_of(b"".join(chunks))
+
+
+def statuses(data_dir: Path) -> dict[str, dict[str, object] | None]:
+    """What each service says; None for one that doesn't answer."""
+    return {name: ask(data_dir, name) for name in SERVICES}
+
+
+def answer_of(raw: bytes) -> dict[str, object] | None:
+    """What a service's answer says, or None when it is no JSON object."""
     try:
-        answer = json.loads(b"".join(chunks))
-    except ValueError:
+        answer = json.loads(raw)
+    except (ValueError, RecursionError):
         return None
     return answer if isinstance(answer, dict) else None

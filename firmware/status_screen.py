@@ -15,6 +15,7 @@ from firmware.health import Condition
 from firmware.health_book import words
 
 US_PER_S = 1_000_000
+BEHIND_S = 5.0  # that a record has waited for the disk
 NAME_WIDTH, HOW_WIDTH, SINCE_WIDTH = 13, 14, 6
 STYLES = {Condition.DEGRADED.value: "bold yellow", Condition.FAILED.value: "bold red"}
 NOTHING: Mapping[str, Any] = {}
@@ -23,7 +24,7 @@ Status = Mapping[str, Any]
 
 
 def status_screen(found: Mapping[str, Status | None], now_us: int) -> RenderableType:
-    """What the three services say (`firmware.report.statuses`), for 80 columns and 24 lines."""
+    """What the three services say (`firmware.status.statuses`), for 80 columns and 24 lines."""
     eye, sync, provision = (found.get(name) or NOTHING for name in ("eye", "sync", "provision"))
     parts = [*eye.get("health", ()), *sync.get("health", ())]
     return Group(
@@ -159,8 +160,9 @@ def _antenna(eye: Status) -> str:
 
 def _time(eye: Status, _sync: Status, _now_us: int) -> str:
     sources = ", ".join(eye["time_sources"]) or "nobody: not confirmed"
-    disputed = "; DISPUTED" if eye.get("time_disputed") else ""
-    return f"{_at(eye['time_us']):%H:%M:%S} UTC ±{eye['time_uncertainty_us'] / US_PER_S:.2g} s by {sources}{disputed}"
+    late_h = eye.get("deletion_late_s", 0) // 3600
+    late = f"; DELETION {late_h} h LATE" if late_h else ""
+    return f"{_at(eye['time_us']):%H:%M:%S} UTC ±{eye['time_uncertainty_us'] / US_PER_S:.2g} s by {sources}{late}"
 
 
 def board_line(eye: Status) -> str:
@@ -183,8 +185,10 @@ def _cores(eye: Status) -> str:
 def _disk(eye: Status, _sync: Status, _now_us: int) -> str:
     free = eye.get("disk_free_mb")
     room = "not readable" if free is None else f"{free / 1000:.1f} GB free"
+    room += f", {eye['disk_wait_s']:g} s BEHIND" if eye.get("disk_wait_s", 0) >= BEHIND_S else ""
+    room += f", {eye['pictures_gave_way']} pictures gave way" if eye.get("pictures_gave_way") else ""
     keys = f"{eye['epochs']} keys since {eye['oldest_epoch']}" if eye["epochs"] else "no keys"
-    return f"{room}; {keys}, {eye['root_of_trust']}, kept {eye['retention_days']:g} days"
+    return f"{room}; {keys}, {eye['root_of_trust']}, kept {eye['retention_days']:g} days ({eye['retention_policy']})"
 
 
 def _link(_eye: Status, sync: Status, now_us: int) -> str:

@@ -67,5 +67,5 @@ def read_offer(path: Path) -> TimeOffer | None:
         return TimeOffer(
             str(raw["source"]), int(raw["at_us"]), int(raw["monotonic_ns"]), int(raw["uncertainty_us"])
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None

@@ -4,16 +4,15 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from contextlib import ExitStack
-from datetime import UTC, datetime
 
 import structlog
 
 from drivers.registry import open_camera
 from firmware.alerts import Alerts
 from firmware.camera_check import CameraCheck
+from firmware.chores import Chores, Pace
 from firmware.clock import DeviceClock, read_offer
 from firmware.config import DeviceConfig, PositionConfig
 from firmware.disk_watch import DiskWatch
@@ -25,11 +24,11 @@ from firmware.enrolled import (
     learn_path,
     offer_path,
     open_keyring,
-    retention_policy,
 )
 from firmware.eye import Eye
 from firmware.health import Finding, Health
 from firmware.health_book import book
+from firmware.keeper import Keeper
 from firmware.ledger import Ledger
 from firmware.light import Light
 from firmware.matching import Watch
@@ -38,47 +37,35 @@ from firmware.policy import match_policy
 from firmware.power_watch import request_poweroff
 from firmware.reader import Reader
 from firmware.records import Origin
+from firmware.retention_watch import PolicyWatch, retention_finding
 from firmware.sealing import Vault
-from firmware.status import own_use
+from firmware.status import hour_words, list_state, own_use
 from firmware.surroundings import Surroundings
 from firmware.tap import Tap
+from firmware.trust_watch import trust_finding
 from firmware.watchdog_feed import Feeder
 from firmware.wiring_board import light_parts, watchdogs
 from inference.models import load_models
 from inference.pipeline import Pipeline
 from inference.tracker import Tracker
+from storage.atomic import remove_old_temps
 from storage.audit import AuditLog
+from storage.ballast import BALLAST_FILE, Ballast
 from storage.errors import StorageError
+from storage.giving_way import GivingWay
 from storage.layout import DataLayout
-from storage.retention import Retention
+from storage.retention import Retention, held_epochs
 from storage.spool import Spool
 from storage.store import Store
 from sync.certificates import load_public_key
-from sync.hotlists.listfile import HotList
 from sync.hotlists.store import ListStore
 
 MB = 1_000_000
-PERSIST_S = 10.0
+PERSIST_S = 60.0  # each costs a card some 150 kB (docs/hardware/disk.md), and a crash what was counted since
 LOOK_S = 1.0
 DEFAULT_FPS = 15.0  # until the camera says how many it gives
 
 log = structlog.get_logger(__name__)
-
-
-class Pace:
-    """Says every so many seconds, and the first time at once, that something is due."""
-
-    def __init__(self, every_s: float) -> None:
-        self._every_s = every_s
-        self._last_s = -every_s
-
-    def due(self) -> bool:
-        """Whether it is time; if so, the next time is `every_s` from now."""
-        now_s = time.monotonic()
-        if now_s - self._last_s < self._every_s:
-            return False
-        self._last_s = now_s
-        return True
 
 
 class EyeParts:
@@ -87,6 +74,7 @@ class EyeParts:
     def __init__(self, config: DeviceConfig, tap_fd: int | None) -> None:
         self.config = config
         self.layout = DataLayout(config.data_dir)
+        remove_old_temps((self.layout.root, self.layout.identity, self.layout.lists))
         self._enrolment = enrolment_stamp(self.layout)
         who = enrolled(self.layout)
         self.device_id = who.identity.device_id
@@ -94,12 +82,19 @@ class EyeParts:
         self.clock = DeviceClock(self.layout.root / "clock.json")
         self.ledger = Ledger(self.layout.root / "ledger.json")
         self.tap = Tap(tap_fd)
-        self.audit = AuditLog.open(self.layout.audit, who.identity.key)
-        self.health = Health(book(self.ledger, self.audit, config.camera.id))
+        self.audit = AuditLog.open_or_begin(self.layout.audit, who.identity.key)
+        self.keeper = Keeper()
+        self.health = Health(book(self.ledger, self.audit, config.camera.id, self.keeper))
         self.disk = DiskWatch(self.layout.root)
         self.feeder = Feeder(watchdogs(config))
-        self.keyring = open_keyring(self.layout, read_only=False)
-        self.policy = retention_policy(who.bundle)
+        self.keyring = open_keyring(config.storage, self.layout, read_only=False)
+        self._epochs = self.keyring.epochs()  # as the disk's thread saw them last: to ask may take long
+        self.policies = PolicyWatch(
+            self.layout,
+            who.bundle,
+            self.audit,
+            lambda: held_epochs(self.layout.store, self.keyring),
+        )
         self.vault = self._vault(who)
         self.surroundings = Surroundings(config, self.clock, self._position(who))
         self.alerts = Alerts(
@@ -109,12 +104,14 @@ class EyeParts:
             self.layout.run / "alerts.json",
             config.eye.realert_s,
             self.surroundings.announcer.hit,
+            self.keeper,
         )
         self.watch = self._watch(who)
         self.reader = self._make_reader(who)
         self.camera_check = self._camera_check()
         self.light = Light(config.exposure, light_parts(config))
         self.eye = self._eye()
+        self._chores = Chores()
         self._tended = Pace(config.eye.retention_poll_s)
         self._polled = Pace(config.eye.list_poll_s)
         self._looked = Pace(LOOK_S)
@@ -138,7 +135,7 @@ class EyeParts:
             self.layout.store,
             self.layout.retention,
             keyring=self.keyring,
-            policy=self.policy,
+            policy=self.policies.schedule.newest,
             signer=who.identity.key,
             device_id=who.identity.device_id,
             audit=self.audit,
@@ -146,7 +143,13 @@ class EyeParts:
             deliver=lambda receipt: receipts.put(receipt.body.hash[:32], receipt.encode(), kind="receipt"),
             expire=hits.expire,
         )
-        return Vault(store, hits, self.retention, who.recipients("hits"))
+        room = GivingWay(
+            self.layout.store,
+            audit=self.audit,
+            ballast=Ballast(self.layout.retention / BALLAST_FILE),
+            store=store,
+        )
+        return Vault(store, hits, self.retention, who.recipients("hits"), room)
 
     def _watch(self, who: Enrolled) -> Watch:
         lists = ListStore(self.layout.lists, self.keyring.box(LIST_BOX))
@@ -157,6 +160,7 @@ class EyeParts:
             match_policy(who.bundle, self.config.match.silent_categories),
             ring_reads=self.config.eye.ring_reads,
             ring_hours=self.config.eye.ring_hours,
+            retention_s=lambda: self.policies.schedule.newest.seconds,
         )
 
     def _position(self, who: Enrolled) -> PositionConfig | None:
@@ -179,6 +183,7 @@ class EyeParts:
             origin=Origin(who.identity.device_id, self.config.camera.id),
             settings=self.config.eye,
             place=self.surroundings.position,
+            later=self.keeper,
         )
 
     def _camera_check(self) -> CameraCheck:
@@ -201,6 +206,8 @@ class EyeParts:
             settings=self.config.eye,
             lossless=camera.name == "replay",
             tend=self._tend,
+            keeper=self.keeper,
+            look_around=self._keep_looking,
             feed=self.feeder.feed,
             last_word=self.alerts.retry_owed,
             report=self._report,
@@ -212,26 +219,51 @@ class EyeParts:
         self.health.report(finding, self.clock.now_us())
 
     def _tend(self) -> None:
-        """What has to be looked after now and then, each at its own pace; deletion first, it also frees space."""
-        if self._tended.due():
-            offer = read_offer(offer_path(self.layout))
-            if offer is not None:
-                self.clock.offer(offer)
-            self.vault.tend(self.clock.evidence())
-        if self._looked.due():
-            self._look_around()
+        """What has to be written now and then, each piece at its own pace and tried by itself; alarms come first."""
         self.alerts.retry_owed()
         if self._polled.due():
-            self.alerts.raise_all(self.watch.refresh(self.clock.now_us()))
+            self._chores.do("lists", self._look_at_lists)
+        if self._tended.due():
+            self._chores.do("policy", lambda: self.retention.obey(self.policies.poll()))
+            self._chores.do("deletion", self._delete)
+        self._chores.do("keyring", self._look_at_keyring)
+        self._chores.do("room", lambda: self.vault.make_room(self.clock.now_us()))
+        self._chores.do("camera", self._learn_if_asked)
         if self._persisted.due():
             self._persist()
-            if enrolment_stamp(self.layout) != self._enrolment:
-                self.enrolment_changed = True
-                self._stop.set()
+            self._chores.do("enrolment", self._look_at_enrolment)
+
+    def _look_at_lists(self) -> None:
+        self.alerts.raise_all(self.watch.refresh(self.clock.now_us()))
+
+    def _delete(self) -> None:
+        offer = read_offer(offer_path(self.layout))
+        if offer is not None:
+            self.clock.offer(offer)
+        self.vault.tend(self.clock.coarse_evidence())
+
+    def _look_at_keyring(self) -> None:
+        self._epochs = self.keyring.epochs()
+
+    def _learn_if_asked(self) -> None:
+        if learn_path(self.layout).exists():
+            learn_path(self.layout).unlink()
+            self.camera_check.forget()
+            log.info("camera_learns_anew")
+
+    def _look_at_enrolment(self) -> None:
+        if enrolment_stamp(self.layout) != self._enrolment:
+            self.enrolment_changed = True
+            self._stop.set()
+
+    def _keep_looking(self) -> None:
+        if self._looked.due():
+            self._look_around()
 
     def _look_around(self) -> None:
         """How place, time and supply are, and what the supply allows."""
-        for finding in self.surroundings.poll():
+        deletion = retention_finding(self.retention, self.policies)
+        for finding in (*self.surroundings.poll(), deletion, trust_finding(self.keyring.root)):
             self._report(finding)
         budget = self.surroundings.budget
         self.reader.scenes = budget.scenes
@@ -239,10 +271,6 @@ class EyeParts:
         self.light.lamp_allowed = budget.ir
         if self.surroundings.empty:
             self._stop.set()
-        if learn_path(self.layout).exists():
-            self.camera_check.forget()
-            learn_path(self.layout).unlink()
-            log.info("camera_learns_anew")
 
     def _persist(self) -> None:
         """Clock and ledger to disk; a disk that refuses them costs at most these counts."""
@@ -272,12 +300,14 @@ class EyeParts:
             ends.callback(self.feeder.close)
             ends.callback(self.surroundings.close)
             ends.callback(self.light.close)
+            self.alerts.end()
             self._persist()
 
     def status(self) -> dict[str, object]:
         """For the status socket: counters and states, never a text."""
-        epochs = self.keyring.epochs()
+        epochs = self._epochs
         evidence = self.clock.evidence()
+        newest = self.policies.schedule.newest
         return {
             "service": "eye",
             "device_id": self.device_id,
@@ -292,29 +322,16 @@ class EyeParts:
             "hits": self.alerts.raised,
             "hits_owed": self.alerts.owed,
             "epochs": len(epochs),
-            "oldest_epoch": _hour(min(epochs)) if epochs else "none",
+            "oldest_epoch": hour_words(min(epochs)) if epochs else "none",
             "root_of_trust": f"{self.keyring.root.name}{' (best effort)' if self.keyring.root.best_effort else ''}",
-            "retention_days": round(self.policy.seconds / 86_400, 2),
+            "retention_days": round(newest.seconds / 86_400, 2),
+            "retention_policy": newest.version,
+            "retention_number": newest.number,
             "outbox_expired": self.retention.expired_items,
-            "time_disputed": self.retention.disputed,
+            "deletion_late_s": self.retention.late_us // 1_000_000,
             "time_us": evidence.now_us,
             "time_uncertainty_us": evidence.uncertainty_us,
             "time_sources": list(evidence.sources),
-            "lists": [_list_state(hot, evidence.now_us) for hot in self.watch.lists],
+            "lists": [list_state(hot, evidence.now_us) for hot in self.watch.lists],
             "ledger": self.ledger.totals(),
         }
-
-
-def _list_state(hot: HotList, now_us: int) -> dict[str, object]:
-    document = hot.document
-    return {
-        "list_id": hot.list_id,
-        "version": hot.version,
-        "age_s": document.age_s(now_us),
-        "stale": document.stale(now_us),
-    }
-
-
-def _hour(epoch: int) -> str:
-    """An epoch as a person reads it: the UTC hour."""
-    return datetime.fromtimestamp(epoch * 3600, tz=UTC).strftime("%Y-%m-%d %H:00 UTC")

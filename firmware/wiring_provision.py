@@ -7,7 +7,7 @@ from collections.abc import Callable
 from importlib import metadata
 
 from firmware.clock import DeviceClock
-from firmware.config import DeviceConfig
+from firmware.config import DeviceConfig, StorageConfig
 from firmware.enrolled import LIST_BOX, open_keyring, open_service_watchdog
 from firmware.status import ask, own_use
 from provisioning.agent import ProvisionAgent
@@ -31,7 +31,7 @@ def provision_parts(config: DeviceConfig) -> tuple[ProvisionAgent, Callable[[], 
     hooks = Hooks(
         now_us=clock.now_us,
         facts=lambda: _facts(layout),
-        on_reset=lambda: _forget(layout),
+        on_reset=lambda: _forget(config.storage, layout),
         version=metadata.version("wayside"),
     )
     agent = ProvisionAgent(
@@ -62,10 +62,10 @@ def _answers(layout: DataLayout, service: str) -> Callable[[], str]:
     return check
 
 
-def _forget(layout: DataLayout) -> None:
+def _forget(config: StorageConfig, layout: DataLayout) -> None:
     """Destroys what belongs to the agency that the device leaves; the eye and sync then start anew by themselves."""
-    keyring = open_keyring(layout, read_only=False)
-    audit = AuditLog.open(layout.audit, None)
+    keyring = open_keyring(config, layout, read_only=False)
+    audit = AuditLog.open_or_begin(layout.audit, None)
     forget_agency(layout, keyring, ListStore(layout.lists, keyring.box(LIST_BOX)), audit)
 
 

@@ -23,24 +23,27 @@ from firmware.enrolled import (
     offer_path,
     open_keyring,
     open_service_watchdog,
-    retention_policy,
 )
 from firmware.health import Change, Health
 from firmware.health_book import book, device_health
 from firmware.ledger import Ledger
 from firmware.link_check import LinkCheck
+from firmware.retention_watch import CalendarReader
 from firmware.status import ask, own_use
 from firmware.wiring_board import opener
 from storage.audit import AuditLog
 from storage.layout import DataLayout
 from storage.recovery import list_segments
-from storage.retention import expired_epochs
+from storage.retention_schedule import expired_epochs
 from storage.spool import Spool
+from storage.witness import OF_OFFICE, Witness, statement
 from sync.agent import AgentConfig, AgentHooks, SyncAgent
 from sync.budget import BudgetLimits
 from sync.certificates import load_public_key
 from sync.hotlists.store import ListStore
 from sync.pull import PullService, TlsFiles
+from sync.retention_document import KIND as RETENTION
+from sync.retention_document import PolicyOffer
 from sync.transport import HttpsTransport
 
 TICK_S = 1.0
@@ -62,11 +65,14 @@ class SyncParts:
         who = enrolled(self.layout)
         self.device_id = who.identity.device_id
         self.clock = DeviceClock(self.layout.root / "clock.json")
-        self.keyring = open_keyring(self.layout, read_only=True)
-        self.audit = AuditLog.open(self.layout.audit, who.identity.key)
+        self.keyring = open_keyring(config.storage, self.layout, read_only=True)
+        self.audit = AuditLog.open_or_begin(self.layout.audit, who.identity.key)
+        self._witness = Witness(OF_OFFICE, self._audited, self.layout.audit)
         self.hits = Spool.open(self.layout.hits_spool, now_us=self.clock.now_us)
         self.receipts = Spool.open(self.layout.receipts_spool, now_us=self.clock.now_us)
-        self._policy = retention_policy(who.bundle)
+        self._calendar = CalendarReader(self.layout, who.bundle)
+        list_keys = [load_public_key(pem) for pem in who.bundle.list_keys]
+        self._policies = PolicyOffer(self.layout.policy_offer, list_keys, who.bundle.retention.number)
         files = who.identity.tls_files()
         self._transport = HttpsTransport(who.bundle.office_url, files.certificate, files.key, files.ca)
         self.agent = SyncAgent(
@@ -74,7 +80,7 @@ class SyncParts:
             self._transport,
             self.hits,
             ListStore(self.layout.lists, self.keyring.box(LIST_BOX)),
-            list_keys=[load_public_key(pem) for pem in who.bundle.list_keys],
+            list_keys=list_keys,
             receipts=self.receipts,
             hooks=self._hooks(),
         )
@@ -111,13 +117,23 @@ class SyncParts:
         return AgentHooks(
             alarm=self._audited,
             office_time=self._office_time,
+            document=self._document,
             health=self._health,
             find_segment=self._find_segment,
+            audit_end=lambda: statement(self.audit.signed_head(at_us=self.clock.now_us())),
+            office_audit_end=lambda text: self._witness.saw("office", text, self.clock.now_us()),
         )
 
     def _in_retention(self, epoch: int) -> bool:
         """A share past its time is not handed out, even where its deletion is still to come."""
-        return not expired_epochs([epoch], self.clock.evidence(), self._policy)
+        return not expired_epochs([epoch], self.clock.evidence(), self._calendar.now())
+
+    def _document(self, kind: str, signed: bytes) -> bool:
+        """Leaves a retention policy for the eye; no other kind of document is acted on."""
+        if kind != RETENTION:
+            return False
+        self._policies.put(signed)
+        return True
 
     def _audited(self, event: str, fields: Mapping[str, Any]) -> None:
         self.audit.append(event, fields, at_us=self.clock.now_us())

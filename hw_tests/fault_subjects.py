@@ -24,7 +24,7 @@ from firmware.camera_check import CameraCheck
 from firmware.capture import Capture
 from firmware.clock import TimeOffer
 from firmware.clock_check import ClockCheck
-from firmware.disk_watch import DiskWatch
+from firmware.disk_watch import DiskNews, DiskWatch
 from firmware.exposure_settings import ExposureSettings
 from firmware.health import Finding
 from firmware.ladder import Ladder
@@ -260,6 +260,6 @@ def disk(*free_bytes: int) -> Callable[[Bench], Step]:
     def make(bench: Bench) -> Step:
         left = list(free_bytes)
         watch = DiskWatch(bench.folder, free_bytes=lambda _folder: left.pop(0) if len(left) > 1 else left[0])
-        return lambda: [watch.finding(lost=0, refused=False)]
+        return lambda: [watch.finding(DiskNews())]
 
     return make

@@ -50,7 +50,7 @@ def _entry(line: bytes, where: str) -> Entry:
         raise BadManifestError(f"{where}: longer than {MAX_LINE_BYTES} bytes")
     try:
         raw = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadManifestError(f"{where}: not JSON") from error
     if not isinstance(raw, dict) or not isinstance(raw.get("image"), str):
         raise BadManifestError(f"{where}: wants an object with an `image`")
@@ -98,7 +98,7 @@ def as_box(raw: Sequence[float] | None) -> Box | None:
 def truth_text(plate: Mapping[str, Any]) -> str | None:
     """The cleaned text of a plate, None where it is not known in full."""
     text = plate.get("text")
-    if not isinstance(text, str) or "?" in text or plate.get("quality") in NO_FULL_TEXT:
+    if not isinstance(text, str) or "?" in text or str(plate.get("quality")) in NO_FULL_TEXT:
         return None
     return clean(text) or None
 

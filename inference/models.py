@@ -56,7 +56,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a folder of models; raises ModelMissingError or ModelCorruptError."""
     try:
         manifest = json.loads(_read(folder / MANIFEST, MAX_MANIFEST_BYTES))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelCorruptError(f"{folder / MANIFEST} is not JSON: reinstall the models") from error
     if not isinstance(manifest, dict) or not isinstance(manifest.get("models"), dict):
         raise ModelCorruptError(f"{folder / MANIFEST} names no models: reinstall the models")

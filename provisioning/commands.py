@@ -119,7 +119,11 @@ class Commands:
         if request.command not in self._table:
             raise BadRequest(f"unknown command; there are: {', '.join(self._table)}")
         model, command = self._table[request.command]
-        return command(_parse(model, canonical(request.params)), peer)
+        try:
+            params = canonical(request.params)
+        except ValueError as error:  # a number that JSON does not have
+            raise BadRequest("malformed or out of bounds: params") from error
+        return command(_parse(model, params), peer)
 
     def _hello(self, _params: NoParams, _peer: Peer) -> dict[str, object]:
         bundle = self.identity.bundle

@@ -2,8 +2,9 @@
 """What a device destroys when it leaves an agency: nothing of the old one is kept for, or sent to, the next.
 
 Order: the shares go first (no segment opens any more, here or from a copy of the disk), then the segment files, what
-waits in the outboxes, the hot lists with their floors; then the audit log says so. Each step may be repeated, so a
-handover that was cut is finished by running it again. Receipts and audit log stay: they hold no reads.
+waits in the outboxes, the retention policies, the hot lists with their floors; then the audit log says so. Each step
+may be repeated, so a handover that was cut is finished by running it again. Receipts and audit log stay: they hold no
+reads.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from storage.types import SegmentKind
 from sync.errors import ListStoreError
 from sync.hotlists.store import ListStore
 
-_EVER_US = 1 << 62  # later than any item was queued
+
+def _any(_queued_us: int) -> bool:
+    """All that waits, whenever it was queued."""
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +48,30 @@ def forget_agency(layout: DataLayout, keyring: Keyring, lists: ListStore, audit:
     found = Forgotten(
         epochs=len(epochs),
         segments=_unlink_segments(layout),
-        hits=len(Spool.open(layout.hits_spool).expire(_EVER_US)),
-        receipts=len(Spool.open(layout.receipts_spool).expire(_EVER_US)),
+        hits=len(Spool.open(layout.hits_spool).expire(_any)),
+        receipts=len(Spool.open(layout.receipts_spool).expire(_any)),
         lists=len(lists.files()),
     )
+    _unlink_policies(layout)
     try:
         lists.reset()
     except ListStoreError as error:
         raise WriteFailedError(str(error)) from error
     audit.append("agency_forgotten", asdict(found))
     return found
+
+
+def _unlink_policies(layout: DataLayout) -> None:
+    """The next agency's retention begins with its own bundle."""
+    try:
+        for path in (layout.policies, layout.policy_offer):
+            if path.exists():
+                OS_FILES.unlink(path)
+                OS_FILES.fsync_dir(path.parent)
+    except OSError as error:
+        raise WriteFailedError(
+            f"cannot remove the retention policy of {layout.root}: check the disk"
+        ) from error
 
 
 def _unlink_segments(layout: DataLayout) -> int:

@@ -178,7 +178,7 @@ def reset(folder: Path) -> None:
     The bundle goes first, and each step is durable before the next: a cut reset can be repeated.
     """
     for name in (BUNDLE_FILE, SELF_FILE, KEY_FILE, CERTIFICATE_FILE, CA_FILE):
-        (folder / name).unlink(missing_ok=True)
+        OS_FILES.unlink(folder / name)
         if folder.is_dir():
             OS_FILES.fsync_dir(folder)
 

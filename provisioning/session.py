@@ -12,12 +12,10 @@ import ssl
 import struct
 from dataclasses import dataclass
 
-from cryptography import x509
-
 from provisioning.errors import SessionError
 from provisioning.identity import Identity
 from provisioning.types import Peer, TlsFiles
-from sync.certificates import CertificateError, certificate_key, fingerprint, subject_of
+from sync.certificates import certificate_key, fingerprint, load_certificate, subject_of
 
 MAX_MESSAGE_BYTES = 256 * 1024  # bytes of one request or answer
 MAX_HANDSHAKE_BYTES = 64 * 1024  # bytes taken in before the handshake is complete
@@ -100,13 +98,14 @@ class TlsSession:
         der = self._tls.getpeercert(binary_form=True) if self.ready else None
         if der is None:
             return None
+        pem = ssl.DER_cert_to_PEM_cert(der)
         try:
-            certificate = x509.load_der_x509_certificate(der)
+            certificate = load_certificate(pem)
             name, role = subject_of(certificate.subject)
             pin = fingerprint(certificate_key(certificate))
-        except (ValueError, CertificateError) as error:
+        except ValueError as error:
             raise SessionError("the peer's certificate is malformed or not P-256") from error
-        return PeerCertificate(name, role, pin, ssl.DER_cert_to_PEM_cert(der))
+        return PeerCertificate(name, role, pin, pem)
 
     def peer(self) -> Peer:
         """Who the peer proved to be."""

@@ -64,6 +64,12 @@ class SlotMissingError(RootOfTrustError):
     """The root of trust does not hold this slot: it was destroyed, or belongs to another machine."""
 
 
+class RootOfTrustBusyError(RootOfTrustError):
+    """The root of trust does not answer now: try again."""
+
+    permanent = False
+
+
 class KeyringError(StorageError):
     """The keyring cannot be used."""
 
@@ -76,6 +82,22 @@ class KeyringMissingError(KeyringError):
 
 class KeyringDamagedError(KeyringError):
     """The keyring does not open under its key: its shares are lost; set it aside and start afresh."""
+
+
+class KeyringRolledBackError(KeyringDamagedError):
+    """An older copy of the keyring was put back while it was in use: start the service again to go on with it."""
+
+
+class KeyringElsewhereError(KeyringError):
+    """The keyring is under another root of trust than configured: move it, or correct the configuration."""
+
+
+class KeyringOpensError(KeyringError):
+    """The keyring opens: there is nothing to start afresh; nothing was changed."""
+
+
+class ForeignSlotsError(KeyringError):
+    """The root of trust holds the key of a keyring that is not here: bring it back, or start afresh."""
 
 
 class KeyringReadOnlyError(KeyringError):
@@ -123,6 +145,11 @@ class DiskFullError(WriteFailedError):
 
 class LowSpaceError(DiskFullError):
     """Too little space is left for records of this kind: nothing was appended; count it and go on."""
+
+
+def is_bad_sector(error: OSError) -> bool:
+    """Whether the disk cannot read this file, while it may read the next one."""
+    return error.errno in {errno.EIO, errno.EUCLEAN, errno.EBADMSG}
 
 
 def is_disk_full(error: BaseException) -> bool:
@@ -175,9 +202,17 @@ class StateDamagedError(StorageError):
     """A state file is no JSON object: set it aside and start again."""
 
 
+class PolicyRolledBackError(StorageError):
+    """A retention policy is older than the one in force, or another under its number: sign one with a new number."""
+
+
 class PolicyInvalidError(StorageError, ValueError):
     """Retention is 3 minutes to 5 years: correct the policy."""
 
 
 class ReceiptInvalidError(StorageError, ValueError):
     """A deletion receipt is malformed: fetch the chain again."""
+
+
+class HeldRecordError(StorageError):
+    """A record of a case is not as FORMAT.md says: keep the file, and open it with the software that wrote it."""

@@ -30,6 +30,10 @@ class Files:
         """Make a file's content durable."""
         os.fsync(fd)
 
+    def sync_all(self) -> None:
+        """Make durable whatever was written to any file or folder; tells of no error, so not for what must be known."""
+        os.sync()
+
     def close(self, fd: int) -> None:
         """Close a descriptor."""
         os.close(fd)
@@ -37,6 +41,10 @@ class Files:
     def truncate(self, path: Path, size: int) -> None:
         """Cut a file to `size` bytes."""
         os.truncate(path, size)
+
+    def set_mode(self, path: Path, mode: int) -> None:
+        """Change who may open a file or folder."""
+        path.chmod(mode)
 
     def replace(self, source: Path, target: Path) -> None:
         """Rename over a target in one step."""
@@ -49,6 +57,10 @@ class Files:
     def unlink(self, path: Path) -> None:
         """Remove a name; an absent one is fine."""
         path.unlink(missing_ok=True)
+
+    def make_dir(self, path: Path, mode: int = 0o700) -> None:
+        """Make one folder; an existing one is fine."""
+        path.mkdir(mode=mode, exist_ok=True)
 
     def fsync_dir(self, folder: Path) -> None:
         """Make the names in a folder durable."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -39,9 +40,13 @@ RECORD = 0x52  # "R"
 FOOTER = 0x46  # "F"
 FRAME_HEAD = 1 + 4 + 4  # type, length, CRC-32
 RECORD_OVERHEAD = FRAME_HEAD + TAG_BYTES
+MAX_FRAME_BYTES = MAX_RECORD_BYTES + RECORD_OVERHEAD
 TRAILER = b"WAYSEND\n"
 
 _PREFIX = len(MAGIC) + 2 + 4
+_HEAD = struct.Struct(">BII")
+_BODY_BOUNDS = {RECORD: (TAG_BYTES, MAX_RECORD_BYTES + TAG_BYTES), FOOTER: (0, MAX_FOOTER_BYTES)}
+_NO_BODY = (1, 0)
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _KEY_ID = re.compile(rf"[0-9a-f]{{{KEY_ID_HEX}}}")
 
@@ -231,9 +236,9 @@ def _json_end(data: bytes) -> int:
 def _parse_fields(raw: bytes) -> HeaderFields:
     try:
         value = json.loads(raw)
-        slots = tuple(WrappedSecret(**slot) for slot in value.pop("recipients"))
-        fields = HeaderFields(**{**value, "kind": SegmentKind(value["kind"])}, recipients=slots)
-        canonical = canonical_json(asdict(fields)) == raw
+        slots = tuple(WrappedSecret(**slot) for slot in value["recipients"])
+        fields = HeaderFields(**{**value, "kind": SegmentKind(value["kind"]), "recipients": slots})
+        canonical = canonical_json(value) == raw
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise HeaderDamagedError("the header is not as FORMAT.md says: fetch the segment again") from error
     if not (canonical and _plausible(fields)):
@@ -289,16 +294,18 @@ class Frame:
 class FrameWalker:
     """Iterates over whole frames; after that `end` is the offset reached and `stop` why it ended there.
 
-    `stop` is "" at the end of the data, "cut" when a frame is not whole, "damaged" when it cannot be one.
+    `stop` is "" at the end of the data, "cut" when a frame is not whole, "damaged" when it cannot be one. Offsets
+    are those of a file in which the data begins at `origin`.
     """
 
-    def __init__(self, view: memoryview, start: int) -> None:
+    def __init__(self, view: memoryview, start: int, *, origin: int = 0) -> None:
         self._view = view
+        self._origin = origin
         self.end = start
         self.stop = ""
 
     def __iter__(self) -> Iterator[Frame]:
-        while self.end < len(self._view):
+        while self.end - self._origin < len(self._view):
             frame = self._next()
             if frame is None:
                 return
@@ -306,25 +313,21 @@ class FrameWalker:
             yield frame
 
     def _next(self) -> Frame | None:
-        head = bytes(self._view[self.end : self.end + FRAME_HEAD])
-        if head[0] not in {RECORD, FOOTER}:
+        at, view = self.end - self._origin, self._view
+        try:
+            kind, size, crc = _HEAD.unpack_from(view, at)
+        except struct.error:
+            self.stop = "cut" if view[at] in {RECORD, FOOTER} else "damaged"
+            return None
+        smallest, largest = _BODY_BOUNDS.get(kind, _NO_BODY)
+        if not smallest <= size <= largest:
             self.stop = "damaged"
             return None
-        if len(head) < FRAME_HEAD:
+        body_at = at + FRAME_HEAD
+        if body_at + size > len(view):
             self.stop = "cut"
             return None
-        size = int.from_bytes(head[1:5], "big")
-        bound = MAX_FOOTER_BYTES if head[0] == FOOTER else MAX_RECORD_BYTES + TAG_BYTES
-        body_at = self.end + FRAME_HEAD
-        if size > bound or (head[0] == RECORD and size < TAG_BYTES):
-            self.stop = "damaged"
-            return None
-        if body_at + size > len(self._view):
-            self.stop = "cut"
-            return None
-        return Frame(
-            head[0], self.end, self._view[body_at : body_at + size], int.from_bytes(head[5:9], "big")
-        )
+        return Frame(kind, self.end, view[body_at : body_at + size], crc)
 
 
 def parse_footer(body: bytes) -> ParsedFooter | None:
@@ -339,8 +342,9 @@ def parse_footer(body: bytes) -> ParsedFooter | None:
         return None
     raw = body[2:seal_at]
     try:
-        footer = Footer(**json.loads(raw))
-        canonical = canonical_json(asdict(footer)) == raw
+        value = json.loads(raw)
+        footer = Footer(**value)
+        canonical = canonical_json(value) == raw
     except (ValueError, TypeError, RecursionError):
         return None
     hexes = _matches(_HEX64, footer.body_sha256) and _matches(re.compile("[0-9a-f]{32}"), footer.last_tag)

@@ -4,7 +4,13 @@
 Order of writes of a rewrite under a fresh key (`destroy`):
 1. the new key-encryption key is stored in the root of trust,
 2. the keyring file is replaced (sole commit point; until here the old file and old key stand),
-3. every other slot of the root of trust is destroyed (repeated by the next writer after a crash).
+3. every other slot of the root of trust is destroyed (repeated by the next writer after a crash, and by this one
+   before its next rewrite when one of the steps failed).
+
+A first key in a root of trust (a new keyring, or one that moves to another root) comes between two more steps: before 1
+the file `making` names the root, after 3 it is removed. So a writer that finds slots and no keyring knows whether they
+are its own, cut; slots of anybody else, whose disk may only not be mounted, are never destroyed by it. In a move it
+names the old root too, whose slots are all destroyed before it is removed (`finish_move` repeats that after a crash).
 """
 
 from __future__ import annotations
@@ -16,21 +22,21 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from storage.atomic import locked, make_folder, remove_stray_temps, write_atomic
+from storage.box import Box
 from storage.errors import (
-    BadMagicError,
     BadShareError,
-    EnvelopeDamagedError,
+    ForeignSlotsError,
     KeyringBusyError,
     KeyringDamagedError,
+    KeyringElsewhereError,
     KeyringError,
     KeyringMissingError,
     KeyringReadOnlyError,
+    KeyringRolledBackError,
     SlotMissingError,
     WriteFailedError,
 )
@@ -49,35 +55,14 @@ from storage.root_of_trust import RootOfTrust
 from storage.types import EpochId, is_id
 
 SELF = "self"  # scope of a device's own shares
+LOCK_FILE = "lock"
+MAKING_FILE = "making"  # names the root of trust that gets its first key, and the one that a move leaves
+MAX_MARK_BYTES = 256
 LOCK_TIMEOUT_S = 10.0
 RETRIES = 25  # reads while another process rewrites
 RETRY_WAIT_S = 0.02
 
-_BOX_MAGIC = b"WBX1"
-_NONCE_BYTES = 12
 _Stamp = tuple[int, int, int]
-
-
-class Box:
-    """AES-256-GCM under a key of one label, for small things at rest."""
-
-    def __init__(self, key: bytes) -> None:
-        self._aead = AESGCM(key)
-
-    def seal(self, plaintext: bytes, aad: bytes) -> bytes:
-        """Sealed bytes: magic, nonce, ciphertext; 32 bytes longer than the text."""
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        return _BOX_MAGIC + nonce + self._aead.encrypt(nonce, plaintext, aad)
-
-    def open(self, blob: bytes, aad: bytes) -> bytes:
-        """Plaintext; raises BadMagicError, or EnvelopeDamagedError when key, bytes or aad differ."""
-        if blob[: len(_BOX_MAGIC)] != _BOX_MAGIC:
-            raise BadMagicError("not a boxed file: check what was given")
-        sealed = blob[len(_BOX_MAGIC) :]
-        try:
-            return self._aead.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], aad)
-        except (InvalidTag, ValueError) as error:
-            raise EnvelopeDamagedError("the boxed file does not open here: fetch it again") from error
 
 
 class Keyring:
@@ -89,7 +74,8 @@ class Keyring:
 
     def __init__(self, folder: Path, root: RootOfTrust, *, read_only: bool, files: Files) -> None:
         self._path = folder / KEYRING_FILE
-        self._lock_path = folder / "lock"
+        self._lock_path = folder / LOCK_FILE
+        self._making = folder / MAKING_FILE
         self._root = root
         self._read_only = read_only
         self._files = files
@@ -97,6 +83,7 @@ class Keyring:
         self._stamp: _Stamp | None = None
         self._packed: PackedKeyring | None = None
         self._content: KeyringContent | None = None
+        self._cut = False  # whether this object's last rewrite under a fresh key failed
 
     @classmethod
     def open(
@@ -107,7 +94,6 @@ class Keyring:
         if read_only:
             keyring.reload()
         else:
-            make_folder(folder)
             keyring._recover()
         return keyring
 
@@ -164,15 +150,51 @@ class Keyring:
         key = HKDF(hashes.SHA256(), SECRET_BYTES, None, label("box") + name.encode())
         return Box(key.derive(self._current().box_key))
 
+    def move_to(self, root: RootOfTrust) -> Keyring:
+        """The same keyring under a fresh key in another root of trust, every slot of the old one destroyed.
+
+        Raises ForeignSlotsError when the other root holds the key of another keyring, and KeyringError kinds.
+        """
+        if self._read_only:
+            raise KeyringReadOnlyError("opened read-only: let the owning process change the keyring")
+        moved = Keyring(self._path.parent, root, read_only=False, files=self._files)
+        with self._exclusive():
+            content = self._current()
+            moved._packed = self._packed  # goes on with its generation
+            moved._claim(left=self._root.name)
+            moved._write(content, fresh_key=True)
+            moved._settle()
+        moved.finish_move(self._root)
+        return moved
+
+    @property
+    def left(self) -> str:
+        """The root of trust that a move which was cut has left keys in; empty when there is none."""
+        making, left = self._mark()
+        return left if making == self._root.name != left else ""
+
+    def finish_move(self, old: RootOfTrust) -> None:
+        """Destroy every slot of the root of trust that was left; raises RootOfTrustError, WriteFailedError."""
+        if self.left != old.name:
+            return
+        with self._exclusive():
+            destroy_slots(old)
+            self._files.unlink(self._making)
+
     def reload(self) -> None:
-        """Read the file again; raises KeyringMissingError or KeyringDamagedError."""
+        """Read the file again; raises KeyringMissingError, KeyringDamagedError, KeyringElsewhereError."""
+        self._load(RETRIES)
+
+    def _load(self, tries: int) -> None:
         with self._mutex:
-            for _ in range(RETRIES):
+            for left in reversed(range(tries)):
                 if self._try_load():
                     return
-                time.sleep(RETRY_WAIT_S)
+                if left:
+                    time.sleep(RETRY_WAIT_S)
             raise KeyringDamagedError(
-                "the root of trust does not hold this keyring's key: it was destroyed, or the file is an old copy"
+                f"the root of trust ({self._root.name}) does not hold this keyring's key: it was destroyed, or the "
+                "file is an old copy or of another machine; put the right disk back, or `wayside trust --start-afresh`"
             )
 
     def _current(self) -> KeyringContent:
@@ -203,6 +225,7 @@ class Keyring:
         except OSError as error:
             raise KeyringError(f"cannot read {self._path}: check its mode and the disk") from error
         packed = unpack(data)
+        self._check_place(packed)
         try:
             content = packed.open(self._root.load(packed.slot))
         except SlotMissingError:
@@ -214,6 +237,18 @@ class Keyring:
             return False
         self._content, self._packed, self._stamp = content, packed, stamp
         return True
+
+    def _check_place(self, packed: PackedKeyring) -> None:
+        if packed.root != self._root.name:
+            raise KeyringElsewhereError(
+                f"the keyring's key is in the root of trust {packed.root!r}, configured is {self._root.name!r}: "
+                "move it with `wayside trust --move`, or correct storage.root_of_trust"
+            )
+        if self._packed is not None and packed.generation < self._packed.generation:
+            raise KeyringRolledBackError(
+                f"{self._path} is an older copy (write {packed.generation} after {self._packed.generation}): shares "
+                "made since are lost with it; start the service again to go on with what it holds"
+            )
 
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
@@ -227,22 +262,30 @@ class Keyring:
 
     def _recover(self) -> None:
         """Make the keyring when absent, and finish what a crash left behind."""
+        make_folder(self._path.parent, files=self._files)
         with self._exclusive():
             remove_stray_temps(self._path.parent, files=self._files)
+            self._sync_names()
             self._root.recover()
             if self._path.exists():
-                self.reload()
+                self._load(1)  # nobody rewrites it while we hold the lock
             else:
+                self._claim()
                 self._write(fresh_content(), fresh_key=True)
-            self._destroy_other_slots()
+            self._settle()
 
     def _change(self, edit: Callable[[KeyringContent], KeyringContent], *, fresh_key: bool = False) -> None:
         if self._read_only:
             raise KeyringReadOnlyError("opened read-only: let the owning process change the keyring")
         with self._exclusive():
-            self._write(edit(self._current()), fresh_key=fresh_key)
+            content = self._current()
+            if fresh_key and self._cut:  # what it left takes a key's place in the root of trust
+                self._clear()
+            self._cut = fresh_key or self._cut
+            self._write(edit(content), fresh_key=fresh_key)
             if fresh_key:
                 self._destroy_other_slots()
+                self._cut = False
 
     def _write(self, content: KeyringContent, *, fresh_key: bool) -> None:
         generation = self._packed.generation + 1 if self._packed else 1
@@ -256,8 +299,50 @@ class Keyring:
         write_atomic(self._path, data, files=self._files)
         self._stamp, self._packed, self._content = self._stat(), unpack(data), content
 
+    def _claim(self, left: str = "") -> None:
+        """Mark that the root of trust gets its first key of this keyring; raises ForeignSlotsError."""
+        if self._mark()[0] == self._root.name:
+            return
+        if self._root.handles():
+            raise ForeignSlotsError(
+                f"the root of trust ({self._root.name}) holds the key of a keyring that is not at {self._path}: "
+                "mount its disk or put its file back; if it is lost for good, `wayside trust --start-afresh`"
+            )
+        write_atomic(self._making, f"{self._root.name} {left}".encode(), files=self._files)
+
+    def _mark(self) -> tuple[str, str]:
+        """The root that gets its first key, and the one that a move leaves; empty when there is no mark."""
+        try:
+            with self._making.open("rb") as file:
+                making, _, left = file.read(MAX_MARK_BYTES).decode("ascii", "replace").partition(" ")
+        except FileNotFoundError:
+            return "", ""
+        except OSError as error:
+            raise KeyringError(f"cannot read {self._making}: check its mode and the disk") from error
+        return making, left
+
+    def _settle(self) -> None:
+        """What follows the first key: no other slot is left, and the mark goes, unless a move has more to destroy."""
+        self._destroy_other_slots()
+        if self._mark() == (self._root.name, ""):
+            self._files.unlink(self._making)
+
+    def _sync_names(self) -> None:
+        """A rewrite that was cut between its rename and its sync left names that a power cut can still take back."""
+        self._files.fsync_dir(self._path.parent)
+
+    def _clear(self) -> None:
+        """As a start does, what a rewrite that failed left in the root of trust."""
+        self._sync_names()
+        self._root.recover()
+        self._destroy_other_slots()
+
     def _destroy_other_slots(self) -> None:
-        keep = self._packed.slot if self._packed else None
-        for handle in self._root.handles():
-            if handle != keep:
-                self._root.destroy(handle)
+        destroy_slots(self._root, keep=self._packed.slot if self._packed else None)
+
+
+def destroy_slots(root: RootOfTrust, keep: str | None = None) -> None:
+    """Destroy every slot of a root of trust but one; raises RootOfTrustError."""
+    for handle in root.handles():
+        if handle != keep:
+            root.destroy(handle)

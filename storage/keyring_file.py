@@ -19,6 +19,7 @@ MAGIC = b"WAYKEYR\n"
 VERSION = 1
 MAX_KEYRING_BYTES = 256 << 20  # five years of hourly shares of some forty devices
 MAX_HEADER_BYTES = 1024
+MAX_GENERATION = 1 << 53  # writes
 _HEADER_AT = len(MAGIC) + 2 + 4
 _NONCE_BYTES = 12
 
@@ -65,6 +66,7 @@ def pack(content: KeyringContent, *, kek: bytes, slot: str, root: str, generatio
 class PackedKeyring:
     """A keyring file taken apart, still closed."""
 
+    root: str
     slot: str
     generation: int
     prefix: bytes = field(repr=False)
@@ -93,19 +95,21 @@ def unpack(data: bytes) -> PackedKeyring:
     end = _HEADER_AT + size
     if size > MAX_HEADER_BYTES or len(data) < end + _NONCE_BYTES:
         raise KeyringDamagedError("the keyring file is cut: set it aside, its shares are lost")
-    slot, generation = _header(data[_HEADER_AT:end])
-    return PackedKeyring(slot, generation, data[:end], data[end:])
+    return PackedKeyring(*_header(data[_HEADER_AT:end]), data[:end], data[end:])
 
 
-def _header(raw: bytes) -> tuple[str, int]:
+def _header(raw: bytes) -> tuple[str, str, int]:
+    """Root of trust, slot, generation."""
     try:
         header = json.loads(raw)
-        slot, generation = header["slot"], header["generation"]
+        root, slot, generation = header["root"], header["slot"], header["generation"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise KeyringDamagedError("the keyring's header is no JSON: set the file aside") from error
-    if not isinstance(slot, str) or not is_id(slot) or not isinstance(generation, int):
-        raise KeyringDamagedError("the keyring's header names no slot: set the file aside")
-    return slot, generation
+    if not all(isinstance(name, str) and is_id(name) for name in (root, slot)):
+        raise KeyringDamagedError("the keyring's header names no root of trust or slot: set the file aside")
+    if type(generation) is not int or not 1 <= generation <= MAX_GENERATION:
+        raise KeyringDamagedError("the keyring's header counts no writes: set the file aside")
+    return root, slot, generation
 
 
 def _content(body: dict[str, object]) -> KeyringContent:
@@ -113,7 +117,14 @@ def _content(body: dict[str, object]) -> KeyringContent:
     if not isinstance(box, str) or not isinstance(shares, dict):
         raise TypeError("box is hex, shares an object")
     parsed = {
-        str(scope): {int(epoch): bytes.fromhex(share) for epoch, share in by_epoch.items()}
+        str(scope): {int(epoch): _secret(share) for epoch, share in by_epoch.items()}
         for scope, by_epoch in shares.items()
     }
-    return KeyringContent(bytes.fromhex(box), parsed)
+    return KeyringContent(_secret(box), parsed)
+
+
+def _secret(text: str) -> bytes:
+    secret = bytes.fromhex(text)
+    if len(secret) != SECRET_BYTES:
+        raise ValueError(f"a secret has {SECRET_BYTES} bytes")
+    return secret

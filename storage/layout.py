@@ -10,6 +10,8 @@ SEGMENT_SUFFIX = ".wseg"
 KEYRING_FILE = "keyring.wkr"
 RETENTION_FILE = "retention.json"
 RECEIPTS_FILE = "receipts.jsonl"
+POLICIES_FILE = "policies.json"
+RECOVERED_FILE = "recovered.json"  # in the store: runs whose segments were looked through after a crash
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,16 @@ class DataLayout:
     def retention(self) -> Path:
         """Folder of the receipt chain and of what a deletion needs to finish after a crash."""
         return self.root / "retention"
+
+    @property
+    def policies(self) -> Path:
+        """The retention policies that hold for what is stored."""
+        return self.retention / POLICIES_FILE
+
+    @property
+    def policy_offer(self) -> Path:
+        """The signed retention policy that the sync service last took from the office, for the eye."""
+        return self.root / "retention-policy.signed"
 
     @property
     def lists(self) -> Path:

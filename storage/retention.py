@@ -7,81 +7,66 @@ Order of writes of a run that deletes:
 3. the segment files are unlinked, the folders synced,
 4. the receipts are signed and appended to `receipts.jsonl`, and entered in the audit log,
 5. the receipts are delivered, and the plan is cleared.
-A run after a crash finishes the plan that it finds; every step may be done twice. On a full disk the ballast is
-released first, and the run begins again.
+A file that the disk does not remove is passed over: its share is gone, so that it opens nothing. The audit log names
+it (`segments_not_removed`), and each run tries again. A run after a crash finishes the plan that it finds; every step
+may be done twice. On a full disk the ballast is released first, and the run begins again.
 """
 
 from __future__ import annotations
 
-import json
-import operator
-import re
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
-from storage.atomic import make_folder, write_atomic
+from storage.atomic import make_folder, remove_stray_temps, write_atomic
 from storage.audit import AuditLog
 from storage.ballast import BALLAST_BYTES, BALLAST_FILE, Ballast
-from storage.believed_time import TimeEvidence, believe, disputed
-from storage.errors import (
-    FormatError,
-    PolicyInvalidError,
-    ReceiptInvalidError,
-    StateDamagedError,
-    StorageError,
-    WriteFailedError,
-    is_disk_full,
-)
-from storage.files import OS_FILES, Files, write_all
+from storage.believed_time import Believed, TimeEvidence, believe
+from storage.epoch_dates import SPARE_US
+from storage.errors import StateDamagedError, StorageError, WriteFailedError, is_disk_full
+from storage.files import OS_FILES, Files
 from storage.keyring import Keyring
 from storage.layout import RECEIPTS_FILE, RETENTION_FILE, SEGMENT_SUFFIX
-from storage.primitives import canonical_json
-from storage.receipts import GENESIS, ErasedSegment, Receipt, ReceiptBody, decode_body, sign_receipt
-from storage.recovery import look, measure
+from storage.receipt_file import ReceiptFile, read_receipts
+from storage.receipts import ErasedSegment, Receipt, ReceiptBody
+from storage.retention_files import describe, held_epochs, named_files, segment_files
+from storage.retention_schedule import (
+    MAX_RETENTION_S,
+    MIN_RETENTION_S,
+    Calendar,
+    RetentionPolicy,
+    RetentionSchedule,
+    expired_epochs,
+)
+from storage.retention_state import RetentionState, load_state
 from storage.store import Store
-from storage.types import EPOCH_US, EpochId, SegmentKind
+from storage.types import EPOCH_US, EpochId, SegmentKind, epoch_of
 
-__all__ = ["Retention", "RetentionPolicy", "TimeEvidence", "expired_epochs", "read_receipts"]
+__all__ = [
+    "MAX_RETENTION_S",
+    "MIN_RETENTION_S",
+    "Retention",
+    "RetentionPolicy",
+    "TimeEvidence",
+    "expired_epochs",
+    "held_epochs",
+    "read_receipts",
+]
 
-MIN_RETENTION_S = 180
-MAX_RETENTION_S = 5 * 366 * 86_400
-PERSIST_EVERY_US = 600_000_000  # how far the believed time may run ahead of its file
-MAX_PLAN_BYTES = 64 << 20
+PERSIST_ALONE_US = 60_000_000  # how far the believed time may run ahead of its file, which a restart costs
+PERSIST_AGREED_US = 600_000_000  # the same while two sources agree: they give it back after a restart
 EXPIRE_EVERY_US = 600_000_000  # believed time between two looks at what else has expired
 EPOCHS_A_RUN = 1000  # a longer backlog is worked off in later runs
-_NAME = re.compile(r"(\d{1,12})-")
+MAX_NAMED = 500  # segments that one entry of the audit log names
+Past = Callable[[int], bool]  # whether what was queued at a Unix time (µs) is past its retention
 
 
-@dataclass(frozen=True, slots=True)
-class RetentionPolicy:
-    """How long reads are kept, and which version of the agency's policy says so."""
-
-    seconds: int
-    version: str
-
-    def __post_init__(self) -> None:
-        """Raise PolicyInvalidError outside 3 minutes to 5 years."""
-        if not MIN_RETENTION_S <= self.seconds <= MAX_RETENTION_S:
-            raise PolicyInvalidError(f"retention of {self.seconds} s: it is {MIN_RETENTION_S} s to 5 years")
-
-
-def expired_epochs(epochs: Iterable[EpochId], now: TimeEvidence, policy: RetentionPolicy) -> list[EpochId]:
-    """Epochs whose last possible record is older than the policy even at the earliest time `now` can be."""
-    limit_us = now.earliest_us - policy.seconds * 1_000_000
-    return sorted(epoch for epoch in set(epochs) if (epoch + 1) * EPOCH_US <= limit_us)
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    believed_us: int | None
-    plan: tuple[ReceiptBody, ...]
-
-    def encode(self) -> bytes:
-        return canonical_json({"believed_us": self.believed_us, "plan": [asdict(b) for b in self.plan]})
+def uptime_ns() -> int:
+    """A monotonic clock that goes on while the machine is suspended."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 class Retention:
@@ -99,20 +84,20 @@ class Retention:
         audit: AuditLog,
         store: Store | None = None,
         deliver: Callable[[Receipt], object] | None = None,
-        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+        monotonic_ns: Callable[[], int] = uptime_ns,
         files: Files = OS_FILES,
         ballast_bytes: int = BALLAST_BYTES,
-        expire: Callable[[int], Sequence[str]] | None = None,
+        expire: Callable[[Past], Sequence[str]] | None = None,
     ) -> None:
         """`folder` keeps the receipt chain; `deliver` gets each receipt at least once, before it is done.
 
-        `expire` drops what else was queued before a time (`Spool.expire`); what it dropped is counted in the audit log.
+        `policy` holds for every epoch until `obey` gives a schedule. `expire` drops what else was queued and is past
+        its retention (`Spool.expire`); what it dropped is counted in the audit log.
         """
         self._root = store_root
         self._folder = folder
         self._keyring = keyring
-        self.policy = policy
-        self._signer = signer
+        self.schedule = RetentionSchedule.of(policy)
         self._device_id = device_id
         self._audit = audit
         self._store = store
@@ -122,18 +107,33 @@ class Retention:
         self._expire = expire
         self._expired_at_us = 0
         self.expired_items = 0
-        self.disputed = False
-        make_folder(folder)
+        self.late_us = 0
+        make_folder(folder, files=files)
+        remove_stray_temps(folder, files=files)
+        self._receipts = ReceiptFile(folder / RECEIPTS_FILE, signer, files=files)
         self._ballast = Ballast(folder / BALLAST_FILE, ballast_bytes, files=files)
         self._ballast.hold()
         self._state = self._load()
-        self._persisted_us = self._state.believed_us
+        self._saved = self._state
+        self._stuck = self._left_over()  # names of files that the disk did not remove, and nothing opens
+        self._held = self._held_epochs()  # at the start
         self._seen_ns: int | None = None
+        self._said_us: int | None = None  # what the clock said last, unless that was agreed
 
     @property
-    def believed_us(self) -> int | None:
-        """Lower bound of the time that deletion goes by; None while unknown."""
-        return self._state.believed_us
+    def believed(self) -> Believed | None:
+        """The time that deletion goes by; None while unknown."""
+        return self._state.believed
+
+    @property
+    def alone_us(self) -> int:
+        """How long no two sources have agreed on the time, µs of this unit's running time."""
+        believed = self._state.believed
+        return 0 if believed is None else believed.bound_us - believed.since_us
+
+    def obey(self, schedule: RetentionSchedule) -> None:
+        """From the next run on epochs die by this schedule."""
+        self.schedule = schedule
 
     def run(self, now: TimeEvidence) -> list[Receipt]:
         """Delete what has expired; the receipts, also those of a run that a crash cut off.
@@ -157,60 +157,101 @@ class Retention:
     def _work(self, now: TimeEvidence, receipts: list[Receipt]) -> None:
         """One run from wherever the last one stopped; adds to `receipts` what is done."""
         receipts += self._carry_out()
-        self._advance(now)
-        bound = self._state.believed_us
-        if bound is None or self.disputed:
+        if self._stuck:
+            self._unlink(())
+        held = self._held_epochs()
+        self._advance(now, held)
+        if self._state.believed is None:
             return
-        evidence = TimeEvidence(bound, 0, now.sources)
-        doomed = expired_epochs(self._held_epochs(), evidence, self.policy)[:EPOCHS_A_RUN]
+        evidence = TimeEvidence(self._state.believed.bound_us, 0, now.sources)
+        calendar = Calendar(self.schedule, self._state.dates)
+        doomed = expired_epochs(held, evidence, calendar)[:EPOCHS_A_RUN]
         if doomed:
             self._plan(doomed, evidence)
         receipts += self._carry_out()
-        self._expire_items(bound)
+        self._expire_items(evidence.now_us, calendar)
 
-    def _expire_items(self, bound_us: int) -> None:
-        if self._expire is None or bound_us - self._expired_at_us < EXPIRE_EVERY_US:
+    def _expire_items(self, bound_us: int, calendar: Calendar) -> None:
+        if self._expire is None or 0 <= bound_us - self._expired_at_us < EXPIRE_EVERY_US:
             return
-        dropped = len(self._expire(bound_us - self.policy.seconds * 1_000_000))
+        dropped = len(self._expire(lambda queued_us: calendar.dies_us(epoch_of(queued_us)) <= bound_us))
         if dropped:
             self.expired_items += dropped
             self._audit.append("outbox_expired", {"items": dropped}, at_us=bound_us)
         self._expired_at_us = bound_us
 
-    def _advance(self, now: TimeEvidence) -> None:
-        dispute = disputed(self._state.believed_us, now)
-        if dispute and not self.disputed:
-            ahead_s = ((self._state.believed_us or 0) - now.now_us) // 1_000_000
-            self._audit.append("time_disputed", {"ahead_s": ahead_s}, at_us=now.now_us)
-        self.disputed = dispute
+    def _advance(self, now: TimeEvidence, held: set[EpochId]) -> None:
+        """Moves the believed time on, and notes which epochs are written to without two sources that agree."""
         seen = self._monotonic_ns()
         elapsed_us = 0 if self._seen_ns is None else max(0, seen - self._seen_ns) // 1000
-        newest = max(self._held_epochs(), default=None)
-        self._seen_ns = seen
-        believed = believe(self._state.believed_us, elapsed_us, now, newest)
-        self._state = replace(self._state, believed_us=believed)
-        if believed is not None and believed - (self._persisted_us or 0) >= PERSIST_EVERY_US:
+        before = self._state.believed and self._state.believed.after(elapsed_us)
+        believed = believe(before, now, min(held, default=None))
+        self._tell_if_set_back(before, believed, now)
+        written = self._written(now, elapsed_us, held)
+        dates = self._state.dates
+        if believed is not None:
+            then = before if before is not None and now.agreed else believed
+            dates = dates.written(written, then.bound_us)
+        if believed is not None and now.agreed:
+            moved_us = 0 if before is None else believed.bound_us - before.bound_us
+            dates = dates.agreed(now.latest_us, moved_us, held)
+        dates = dates.only_for(held | written)
+        self._seen_ns, self._said_us = seen, None if now.agreed else now.now_us
+        self.late_us = max(0, now.earliest_us - believed.bound_us) if believed and now.sources else 0
+        self._state = replace(self._state, believed=believed, dates=dates)
+        if self._is_due(now):
             self._save()
 
-    def _held_epochs(self) -> set[EpochId]:
-        return set(self._keyring.epochs()) | {epoch for epoch, _ in self._segment_files()}
+    def _tell_if_set_back(
+        self, before: Believed | None, believed: Believed | None, now: TimeEvidence
+    ) -> None:
+        if before is not None and believed is not None and believed.bound_us < before.bound_us:
+            by_s = (before.bound_us - believed.bound_us) // 1_000_000
+            self._audit.append(
+                "time_set_back", {"by_s": by_s, "sources": list(now.sources)}, at_us=now.now_us
+            )
 
-    def _segment_files(self) -> list[tuple[EpochId, Path]]:
-        """Segment files by the epoch in their name, which even a damaged header leaves readable."""
-        paths = [
-            path for kind in SegmentKind for path in (self._root / kind.value).glob(f"*{SEGMENT_SUFFIX}")
-        ]
-        named = ((_NAME.match(path.name), path) for path in sorted(paths))
-        return [(int(match.group(1)), path) for match, path in named if match]
+    def _written(self, now: TimeEvidence, elapsed_us: int, held: set[EpochId]) -> set[EpochId]:
+        """Epochs that records since the last look, and until soon after this one, can be in without agreement.
+
+        A leap has two sides. What came before the first look of a process was written by a clock that nobody knows.
+        """
+        reach_us = min(elapsed_us, EPOCH_US)
+        times = [] if self._said_us is None else [self._said_us, self._said_us + reach_us]
+        if not now.agreed:
+            times += [now.now_us - reach_us, now.now_us, now.now_us + SPARE_US]
+        return {epoch_of(at_us) for at_us in times} | (held - self._held if self._seen_ns is None else set())
+
+    def _is_due(self, now: TimeEvidence) -> bool:
+        """Whether the state must be written: a restart may not cost more than a minute or so of running time."""
+        believed, saved = self._state.believed, self._saved.believed
+        if self._state.dates != self._saved.dates or (believed is None) != (saved is None):
+            return True
+        every_us = PERSIST_AGREED_US if now.agreed else PERSIST_ALONE_US
+        return (
+            believed is not None
+            and saved is not None
+            and not 0 <= believed.bound_us - saved.bound_us < every_us
+        )
+
+    def _held_epochs(self) -> set[EpochId]:
+        files = {epoch for epoch, _, name in named_files(self._root) if name not in self._stuck}
+        return files | set(self._keyring.epochs())
+
+    def _left_over(self) -> set[str]:
+        """Files without a share that a receipt names already: none of them gets another one."""
+        shares = set(self._keyring.epochs())
+        names = {name for epoch, _, name in named_files(self._root) if epoch not in shares}
+        return names & {f"{name}{SEGMENT_SUFFIX}" for name in self._receipts.segments()} if names else names
 
     def _plan(self, doomed: Sequence[EpochId], now: TimeEvidence) -> None:
         if self._store is not None:
             self._store.close_epochs(doomed)
         by_epoch: dict[EpochId, list[ErasedSegment]] = {epoch: [] for epoch in doomed}
-        for epoch, path in self._segment_files():
+        for epoch, path in segment_files(self._root):
             if epoch in by_epoch:
-                by_epoch[epoch].append(_describe(path))
-        n, prev = self._chain_end()
+                by_epoch[epoch].append(describe(path))
+        n, prev = self._receipts.end()
         bodies = []
         for epoch, segments in by_epoch.items():
             body = self._body(n, prev, epoch, segments, now)
@@ -222,6 +263,7 @@ class Retention:
     def _body(
         self, n: int, prev: str, epoch: EpochId, segments: Sequence[ErasedSegment], now: TimeEvidence
     ) -> ReceiptBody:
+        policy = self.schedule.policy_for(epoch)
         return ReceiptBody(
             device_id=self._device_id,
             n=n,
@@ -229,8 +271,8 @@ class Retention:
             epoch=epoch,
             erased_us=now.now_us,
             time_sources=now.sources,
-            policy_seconds=self.policy.seconds,
-            policy_version=self.policy.version,
+            policy_seconds=policy.seconds,
+            policy_version=policy.version,
             root_of_trust=self._keyring.root.name,
             best_effort=self._keyring.root.best_effort,
             segments=tuple(segments),
@@ -242,13 +284,10 @@ class Retention:
             return []
         doomed = {body.epoch for body in plan}
         self._keyring.destroy(doomed)
-        for epoch, path in self._segment_files():
-            if epoch in doomed:
-                self._files.unlink(path)
-        for kind in SegmentKind:
-            if (self._root / kind.value).is_dir():
-                self._files.fsync_dir(self._root / kind.value)
-        receipts = self._append_receipts(plan)
+        self._unlink(doomed)
+        receipts = self._receipts.write(plan)
+        for receipt in receipts:
+            self._audit.append("epoch_erased", _audit_fields(receipt), at_us=receipt.body.erased_us)
         if self._deliver is not None:
             for receipt in receipts:
                 self._deliver(receipt)
@@ -256,88 +295,46 @@ class Retention:
         self._save()
         return receipts
 
-    def _append_receipts(self, plan: Sequence[ReceiptBody]) -> list[Receipt]:
-        path = self._folder / RECEIPTS_FILE
-        self._cut_torn_line(path)
-        written = {item.body.n: item for item in read_receipts(path) if item.body.n >= plan[0].n}
-        missing = [sign_receipt(body, self._signer) for body in plan if body.n not in written]
-        if missing:
-            self._append(path, b"".join(receipt.encode() + b"\n" for receipt in missing))
-        receipts = [*written.values(), *missing]
-        for receipt in receipts:
-            self._audit.append("epoch_erased", _audit_fields(receipt), at_us=receipt.body.erased_us)
-        return receipts
+    def _unlink(self, doomed: Collection[EpochId]) -> None:
+        """Removes the files of these epochs, and those that could not be removed before."""
+        stuck: set[str] = set()
+        tried = [
+            path for epoch, path in segment_files(self._root) if epoch in doomed or path.name in self._stuck
+        ]
+        for path in tried:
+            try:
+                self._files.unlink(path)
+            except OSError as error:
+                if is_disk_full(error):  # the ballast helps
+                    raise
+                stuck.add(path.name)
+        if doomed or len(stuck) < len(tried):
+            for kind in SegmentKind:
+                if (self._root / kind.value).is_dir():
+                    self._files.fsync_dir(self._root / kind.value)
+        self._pass_over(stuck)
 
-    def _append(self, path: Path, data: bytes) -> None:
-        fd = self._files.append_to(path)
-        try:
-            write_all(self._files, fd, data)
-            self._files.fsync(fd)
-        finally:
-            self._files.close(fd)
-        self._files.fsync_dir(self._folder)
+    def _pass_over(self, stuck: set[str]) -> None:
+        new = sorted(name.removesuffix(SEGMENT_SUFFIX) for name in stuck - self._stuck)
+        if new:
+            self._audit.append("segments_not_removed", {"segments": new[:MAX_NAMED], "count": len(new)})
+        self._stuck = stuck
 
-    def _cut_torn_line(self, path: Path) -> None:
-        """A line without its newline was never acknowledged: its receipt is written again."""
-        data = path.read_bytes() if path.exists() else b""
-        whole = data.rfind(b"\n") + 1
-        if whole < len(data):
-            self._files.truncate(path, whole)
-
-    def _chain_end(self) -> tuple[int, str]:
-        receipts = read_receipts(self._folder / RECEIPTS_FILE)
-        return (receipts[-1].body.n + 1, receipts[-1].body.hash) if receipts else (0, GENESIS)
-
-    def _load(self) -> _State:
+    def _load(self) -> RetentionState:
         """The state of the last run; a damaged one is set aside, so that deletion goes on without a person."""
         path = self._folder / RETENTION_FILE
         try:
-            return _load_state(path)
+            return load_state(path)
         except StateDamagedError:
             self._files.replace(path, path.with_name(path.name + ".damaged"))
             self._audit.append("retention_state_set_aside", {})
-            return _State(None, ())
+            return RetentionState()
 
     def _save(self) -> None:
         write_atomic(self._folder / RETENTION_FILE, self._state.encode(), files=self._files)
-        self._persisted_us = self._state.believed_us
-
-
-def read_receipts(path: Path) -> list[Receipt]:
-    """The receipt chain of a device, oldest first; raises ReceiptInvalidError. A torn last line is left out."""
-    data = path.read_bytes() if path.exists() else b""
-    receipts = []
-    for number, line in enumerate(data[: data.rfind(b"\n") + 1].splitlines(), 1):
-        try:
-            receipts.append(Receipt.decode(line))
-        except ReceiptInvalidError as error:
-            raise ReceiptInvalidError(f"{path}, line {number}: {error}") from error
-    return receipts
-
-
-def _describe(path: Path) -> ErasedSegment:
-    """What a receipt says of a segment file; a damaged one is named all the same."""
-    segment_id, kind, size = path.name.removesuffix(SEGMENT_SUFFIX), path.parent.name, path.stat().st_size
-    try:
-        header, footer, _ = look(path)
-        records = footer.footer.records if footer else measure(path).records
-    except FormatError:
-        return ErasedSegment(segment_id, kind, size, None, "", closed=False)
-    return ErasedSegment(segment_id, kind, size, records, header.digest.hex(), closed=footer is not None)
+        self._saved = self._state
 
 
 def _audit_fields(receipt: Receipt) -> dict[str, object]:
     body = receipt.body
     return {"epoch": body.epoch, "receipt": body.n, "receipt_hash": body.hash, "segments": len(body.segments)}
-
-
-def _load_state(path: Path) -> _State:
-    try:
-        with path.open("rb") as file:
-            value = json.loads(file.read(MAX_PLAN_BYTES))
-        believed = None if value["believed_us"] is None else operator.index(value["believed_us"])
-        return _State(believed, tuple(decode_body(body) for body in value["plan"]))
-    except FileNotFoundError:
-        return _State(None, ())
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise StateDamagedError(f"{path} is damaged: set it aside; deletion then starts anew") from error

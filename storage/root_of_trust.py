@@ -61,7 +61,7 @@ class FileRootOfTrust:
             raise RootOfTrustError(f"a slot holds 1 to {MAX_SLOT_BYTES} bytes")
         handle = secrets.token_hex(8)
         try:
-            make_folder(self._folder)
+            make_folder(self._folder, files=self._files)
             write_atomic(self._path(handle), slot_secret, files=self._files)
         except OSError as error:
             raise RootOfTrustError(f"cannot keep a slot in {self._folder}: check the disk") from error

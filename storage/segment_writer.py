@@ -2,13 +2,13 @@
 """One growing segment: the only holder of its key, which is gone when the writer is closed.
 
 Order of writes: the whole header goes to a temp file, is synced, renamed to its final name, and the folder is
-synced; frames are then appended, and `sync` is the sole commit point of what was appended before it.
+synced; frames are then appended, and `sync` is the sole commit point of what was appended before it. The footer is
+written when all records are synced, and synced by itself.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import secrets
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from storage.atomic import write_atomic
-from storage.errors import DiskFullError, WriteFailedError
+from storage.errors import DiskFullError, WriteFailedError, is_disk_full
 from storage.files import Files
 from storage.format import (
     FOOTER,
@@ -37,8 +37,6 @@ from storage.format import (
 )
 from storage.primitives import SECRET_BYTES, TAG_BYTES, canonical_json, derive, sign, wrap
 from storage.types import Recipient
-
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class SegmentWriter:
@@ -129,10 +127,11 @@ class SegmentWriter:
         self._unsynced -= size
 
     def finish(self) -> None:
-        """Write the signed footer, sync and close; raises DiskFullError or WriteFailedError.
+        """Sync the records, write the signed footer, sync and close; raises DiskFullError or WriteFailedError.
 
         Call `flush` first. Whatever happens to the footer, the records are synced.
         """
+        self._sync_records()
         footer = Footer(self._records, self._last_tag.hex(), self._hash.hexdigest(), self._last_us)
         raw = canonical_json(asdict(footer))
         aad = record_aad(self.digest, FOOTER, self._records, self._last_tag) + raw
@@ -151,6 +150,15 @@ class SegmentWriter:
             finally:
                 self.abandon()
 
+    def _sync_records(self) -> None:
+        """Before the footer: a power cut may keep the later of two writes, and a footer vouches for the records."""
+        if self._unsynced:
+            try:
+                self.sync()
+            except WriteFailedError:
+                self.abandon()
+                raise
+
     def _cut(self, size: int) -> None:
         with contextlib.suppress(OSError):  # a torn footer reads as a cut tail, which is true
             self._files.truncate(self._path, size)
@@ -168,6 +176,6 @@ class SegmentWriter:
 
 
 def _translated(error: OSError, path: Path) -> WriteFailedError:
-    if error.errno in _FULL:
+    if is_disk_full(error):
         return DiskFullError(f"no space for {path}: free space, then commit again")
     return WriteFailedError(f"cannot write {path}: check the disk")

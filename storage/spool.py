@@ -7,10 +7,13 @@
     quarantine/  refused for good by the office or damaged; kept until a person decides
     attempts/    how often an item was tried; advisory
 
-put: temp file, fsync, hard link into pending/ (sole commit point; fails when the id is there), fsync pending/.
+put: temp file, fsync, hard link into pending/ (sole commit point; fails when the id is there), fsync pending/. An id
+that is there already is made durable too before the call returns: whoever linked it may have been killed before that.
 expire: as ack, whatever state the item is in; ids of expired items are remembered like acknowledged ones.
 ack: marker into done/, fsync done/ (sole commit point), then the item is removed; a crash in between leaves
 both, and the item no longer counts as pending.
+failed for good: the reason into attempts/, rename into quarantine/ (sole commit point), fsync both folders; requeue is
+the same way back. A failed try that is not for good is not synced: losing a count costs nothing, a sync costs flash.
 """
 
 from __future__ import annotations
@@ -35,13 +38,22 @@ from storage.errors import (
     SpoolFullError,
     TooLargeError,
     WriteFailedError,
+    is_bad_sector,
+    is_disk_full,
 )
 from storage.files import OS_FILES, Files, write_all
 from storage.primitives import canonical_json
-from storage.spool_file import HEADER_AT, MAGIC, MAX_HEADER_BYTES, parse_head, queued_us_of
+from storage.spool_file import (
+    HEADER_AT,
+    MAGIC,
+    MAX_HEADER_BYTES,
+    changed_ns,
+    head_of,
+    parse_head,
+    queued_us_of,
+)
 from storage.types import is_id
 
-_FULL_ERRNOS = {28, 122}  # ENOSPC, EDQUOT
 EARLIEST_US = 1_767_225_600_000_000  # 2026-01-01T00:00Z: a clock before it was never set
 _STATES = ("tmp", "pending", "done", "quarantine", "attempts")
 
@@ -102,7 +114,7 @@ class Spool:
         spool = cls(folder, limits, now_us, files)
         with _translated(folder):
             for path in spool._folders.values():
-                make_folder(path)
+                make_folder(path, files=files)
             spool._clear_leftovers()
         return spool
 
@@ -114,8 +126,11 @@ class Spool:
         self._check(item_id, kind)
         if len(body) > self._limits.max_item_bytes:
             raise TooLargeError(f"item is over {self._limits.max_item_bytes} bytes: split it")
-        if any(self._path(state, item_id).exists() for state in ("done", "pending", "quarantine")):
-            return False
+        for state in ("done", "pending", "quarantine"):
+            if self._path(state, item_id).exists():
+                with _translated(self._path(state, item_id)):
+                    self._files.fsync_dir(self._folders[state])
+                return False
         waiting = self.count()
         if waiting >= self._limits.max_items:
             raise SpoolFullError(f"{waiting} items wait already: restore the link to the office")
@@ -141,17 +156,14 @@ class Spool:
         self._check(item_id, "read")
         header, body = self._load(item_id)
         if hashlib.sha256(body).hexdigest() != header["sha256"]:
-            self._set_aside(item_id, "checksum differs")
-            raise ItemDamagedError(f"item {item_id} does not match its checksum: see quarantine")
+            raise self._damaged(item_id, "checksum differs")
         return body
 
     def ack(self, item_id: str) -> None:
         """The office has it: forget the item, remember its id. A second call does nothing."""
         self._check(item_id, "ack")
         with _translated(self._path("done", item_id)):
-            self._touch(self._path("done", item_id))
-            self._files.fsync_dir(self._folders["done"])
-            self._remove(item_id)
+            self._finish(self._path("pending", item_id))
 
     def failed(self, item_id: str, reason: str, *, permanent: bool = False) -> None:
         """Note a failed try; a permanent one moves the item to quarantine. Raises ItemMissingError."""
@@ -159,11 +171,11 @@ class Spool:
         reason = reason[: self._limits.max_reason_chars]
         if not self._path("pending", item_id).exists():
             raise ItemMissingError(f"item {item_id} does not wait")
+        if permanent:
+            self._set_aside(item_id, reason)
+            return
         with _translated(self._path("attempts", item_id)):
-            if permanent:
-                self._set_aside(item_id, reason)
-            else:
-                self._write_attempts(item_id, self._attempts(item_id)[0] + 1, reason)
+            self._write_attempts(item_id, reason, durable=False)
 
     def quarantined(self) -> list[QuarantinedItem]:
         """Items that were set aside, by id."""
@@ -181,8 +193,10 @@ class Spool:
         with _translated(self._path("attempts", item_id)):
             self._files.unlink(self._path("attempts", item_id))
 
-    def expire(self, before_us: int) -> list[str]:
-        """Drop what was queued before a time, waiting or set aside; the ids, so that they can be counted.
+    def expire(self, is_past: Callable[[int], bool]) -> list[str]:
+        """Drop what is past its time, waiting or set aside; the ids, so that they can be counted.
+
+        `is_past` is asked with when an item was queued, Unix µs.
 
         An item that was queued while the clock was not set counts from the first call that meets it.
         """
@@ -190,15 +204,14 @@ class Spool:
         for state in ("pending", "quarantine"):
             for path in list(self._folders[state].iterdir()):
                 with contextlib.suppress(FileNotFoundError), _translated(path):
-                    if self._queued_us(path) < before_us:
-                        self._drop(path)
+                    if is_past(self._queued_us(path)):
+                        self._finish(path)
                         gone.add(path.name)
         return sorted(gone)
 
     def _queued_us(self, path: Path) -> int:
         """When an item was queued: by its head, or by its file when that is damaged or later."""
-        with path.open("rb") as file:
-            queued_us = queued_us_of(file.read(HEADER_AT + MAX_HEADER_BYTES))
+        queued_us = queued_us_of(head_of(path))
         changed_us = path.stat().st_mtime_ns // 1000
         found = changed_us if queued_us is None or queued_us < EARLIEST_US else queued_us
         if found < EARLIEST_US:
@@ -206,12 +219,11 @@ class Spool:
             os.utime(path, ns=(found * 1000, found * 1000))
         return found
 
-    def _drop(self, path: Path) -> None:
+    def _finish(self, path: Path) -> None:
+        """Remember an item's id as done, durably, then remove the item."""
         self._touch(self._path("done", path.name))
         self._files.fsync_dir(self._folders["done"])
-        self._files.unlink(path)
-        self._files.unlink(self._path("attempts", path.name))
-        self._files.fsync_dir(path.parent)
+        self._remove(path)
 
     def _put(self, item_id: str, body: bytes, kind: str) -> bool:
         queued_us = self._now_us()
@@ -219,22 +231,34 @@ class Spool:
         header = canonical_json(
             {"id": item_id, "kind": kind, "queued_us": queued_us, "sha256": digest, "size": len(body)}
         )
-        temp = self._folders["tmp"] / secrets.token_hex(8)
-        fd = self._files.create(temp)
+        temp = self._temp(MAGIC + len(header).to_bytes(2, "big") + header + body)
         try:
-            write_all(self._files, fd, MAGIC + len(header).to_bytes(2, "big") + header + body)
-            self._files.fsync(fd)
             self._files.link(temp, self._path("pending", item_id))
+            new = True
         except FileExistsError:
-            return False
+            new = False
         except FileNotFoundError as error:
             raise WriteFailedError(f"item {item_id}: its temp file vanished; put it again") from error
         finally:
-            self._files.close(fd)
             with contextlib.suppress(OSError):
                 self._files.unlink(temp)
         self._files.fsync_dir(self._folders["pending"])
-        return True
+        return new
+
+    def _temp(self, data: bytes, *, durable: bool = True) -> Path:
+        temp = self._folders["tmp"] / secrets.token_hex(8)
+        fd = self._files.create(temp)
+        try:
+            write_all(self._files, fd, data)
+            if durable:
+                self._files.fsync(fd)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._files.unlink(temp)
+            raise
+        finally:
+            self._files.close(fd)
+        return temp
 
     def _describe(self, item_id: str) -> SpoolItem:
         header, _ = self._load(item_id, HEADER_AT + MAX_HEADER_BYTES)
@@ -253,11 +277,12 @@ class Spool:
         except FileNotFoundError as error:
             raise ItemMissingError(f"item {item_id} does not wait") from error
         except OSError as error:
-            raise WriteFailedError(f"cannot read item {item_id}: check the disk") from error
+            if not is_bad_sector(error):
+                raise WriteFailedError(f"cannot read item {item_id}: check the disk") from error
+            raise self._damaged(item_id, "the disk cannot read it") from error
         parsed = parse_head(data, item_id, size)
         if parsed is None:
-            self._set_aside(item_id, "damaged file")
-            raise ItemDamagedError(f"item {item_id} is damaged: see quarantine")
+            raise self._damaged(item_id, "damaged file")
         return parsed[0], data[parsed[1] :]
 
     def _waiting(self) -> Iterator[Path]:
@@ -268,26 +293,34 @@ class Spool:
         ages = []
         for path in self._waiting():
             with contextlib.suppress(FileNotFoundError):
-                ages.append((path.stat().st_mtime_ns, path.name, path))
+                ages.append((changed_ns(path), path.name, path))
         return [path for _, _, path in sorted(ages)]
 
     def _attempts(self, item_id: str) -> tuple[int, str]:
         try:
             value = json.loads(self._path("attempts", item_id).read_bytes())
             return int(value["attempts"]), str(value["reason"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return 0, ""
 
-    def _write_attempts(self, item_id: str, attempts: int, reason: str) -> None:
-        """Not synced: losing a count costs nothing, syncing it would cost flash."""
-        temp = self._folders["tmp"] / secrets.token_hex(8)
-        temp.write_bytes(canonical_json({"attempts": attempts, "reason": reason}))
+    def _write_attempts(self, item_id: str, reason: str, *, durable: bool) -> None:
+        attempts = self._attempts(item_id)[0] + 1
+        temp = self._temp(canonical_json({"attempts": attempts, "reason": reason}), durable=durable)
         self._files.replace(temp, self._path("attempts", item_id))
+        if durable:
+            self._files.fsync_dir(self._folders["attempts"])
 
     def _set_aside(self, item_id: str, reason: str) -> None:
-        self._write_attempts(item_id, self._attempts(item_id)[0] + 1, reason)
+        with _translated(self._path("attempts", item_id)):
+            self._write_attempts(item_id, reason, durable=True)
         with contextlib.suppress(ItemMissingError):
             self._move(item_id, "pending", "quarantine")
+
+    def _damaged(self, item_id: str, reason: str) -> ItemDamagedError:
+        """Set an unusable item aside; on a disk that takes no writes it stays, and the next call tries again."""
+        with contextlib.suppress(WriteFailedError):
+            self._set_aside(item_id, reason)
+        return ItemDamagedError(f"item {item_id}: {reason}; see quarantine, and put it again if you can")
 
     def _move(self, item_id: str, source: str, target: str) -> None:
         try:
@@ -298,10 +331,10 @@ class Spool:
         except FileNotFoundError as error:
             raise ItemMissingError(f"item {item_id} is not in {source}") from error
 
-    def _remove(self, item_id: str) -> None:
-        self._files.unlink(self._path("pending", item_id))
-        self._files.unlink(self._path("attempts", item_id))
-        self._files.fsync_dir(self._folders["pending"])
+    def _remove(self, path: Path) -> None:
+        self._files.unlink(path)
+        self._files.unlink(self._path("attempts", path.name))
+        self._files.fsync_dir(path.parent)
 
     def _touch(self, path: Path) -> None:
         with contextlib.suppress(FileExistsError):
@@ -312,8 +345,11 @@ class Spool:
         for path in self._folders["tmp"].iterdir():
             self._unlink_older(path, now_s - self._limits.stale_temp_s)
         for path in self._folders["done"].iterdir():
-            if self._path("pending", path.name).exists():
-                self._remove(path.name)
+            for state in ("pending", "quarantine"):
+                if self._path(state, path.name).exists():
+                    # A marker whose process was killed before its sync must be durable before the item goes.
+                    self._files.fsync_dir(self._folders["done"])
+                    self._remove(self._path(state, path.name))
             self._unlink_older(path, now_s - self._limits.done_keep_s)
 
     def _unlink_older(self, path: Path, than_s: float) -> None:
@@ -337,5 +373,5 @@ def _translated(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except OSError as error:
-        kind = DiskFullError if error.errno in _FULL_ERRNOS else WriteFailedError
+        kind = DiskFullError if is_disk_full(error) else WriteFailedError
         raise kind(f"cannot write {path}: check the disk") from error

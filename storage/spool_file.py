@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
+
+from storage.errors import is_bad_sector
 
 MAGIC = b"WAYSPOOL"
 MAX_HEADER_BYTES = 1024
@@ -35,3 +38,24 @@ def parse_head(head: bytes, item_id: str, file_size: int) -> tuple[dict[str, Any
         return None
     whole = sound and header["id"] == item_id and header["size"] == file_size - HEADER_AT - size
     return (header, HEADER_AT + size) if whole else None
+
+
+def head_of(path: Path) -> bytes:
+    """The first bytes of an item's file, enough for its header; none when the disk cannot read them."""
+    try:
+        with path.open("rb") as file:
+            return file.read(HEADER_AT + MAX_HEADER_BYTES)
+    except OSError as error:
+        if not is_bad_sector(error):
+            raise
+        return b""
+
+
+def changed_ns(path: Path) -> int:
+    """When a file was changed, ns since 1970; 0, the oldest, when the disk cannot say."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError as error:
+        if not is_bad_sector(error):
+            raise
+        return 0

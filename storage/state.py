@@ -16,6 +16,7 @@ from storage.files import OS_FILES, Files
 from storage.primitives import canonical_json
 
 MAX_STATE_BYTES = 4 << 20
+MAX_ROW_DIGITS = 18  # of a row's number
 
 
 class AtomicStorage(Storage):
@@ -35,7 +36,7 @@ class AtomicStorage(Storage):
             value = json.loads(raw)
         except (ValueError, RecursionError) as error:
             raise StateDamagedError(f"{self._path} is no JSON: set it aside and start again") from error
-        if not isinstance(value, dict) or not all(isinstance(table, dict) for table in value.values()):
+        if not isinstance(value, dict) or not all(_is_table(table) for table in value.values()):
             raise StateDamagedError(f"{self._path} holds no tables: set it aside and start again")
         return value
 
@@ -50,7 +51,15 @@ class AtomicStorage(Storage):
             raise WriteFailedError(f"cannot write {self._path}: check the disk") from error
 
 
+def _is_table(value: object) -> bool:
+    """Rows by number, as TinyDB keeps them."""
+    return isinstance(value, dict) and all(
+        key.isascii() and key.isdigit() and len(key) <= MAX_ROW_DIGITS and isinstance(row, dict)
+        for key, row in value.items()
+    )
+
+
 def open_state(path: Path, *, files: Files = OS_FILES) -> TinyDB:
     """The state database at `path`, made at its first write."""
-    make_folder(path.parent)
+    make_folder(path.parent, files=files)
     return TinyDB(path, files, storage=AtomicStorage)

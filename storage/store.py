@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import threading
@@ -20,7 +19,6 @@ from storage.errors import (
     BadTimeError,
     DiskFullError,
     LowSpaceError,
-    StoreBusyError,
     StoreClosedError,
     TooLargeError,
     WriteFailedError,
@@ -31,6 +29,7 @@ from storage.keyring import Keyring
 from storage.primitives import key_id_of
 from storage.recovery import list_segments, recover_store, segment_path
 from storage.segment_writer import SegmentWriter
+from storage.store_lock import free_space, lock_store
 from storage.types import (
     EpochId,
     Recipient,
@@ -46,12 +45,7 @@ __all__ = ["Store", "free_space", "list_segments"]
 
 _Slot = tuple[SegmentKind, EpochId]
 _NO_HEADER = "0" * 64
-
-
-def free_space(folder: Path) -> int:
-    """Bytes that a process without privileges may still write to the disk of a folder; raises OSError."""
-    stat = os.statvfs(folder)
-    return stat.f_bavail * stat.f_frsize
+MAX_BROKEN = 10_000  # segments that were given up and are remembered
 
 
 class Store:
@@ -83,6 +77,7 @@ class Store:
         self._open: dict[_Slot, SegmentWriter] = {}
         self._lock = threading.RLock()  # the segments and their buffers
         self._sync_lock = threading.RLock()  # one commit or close at a time; taken before _lock
+        self._broken: dict[str, None] = {}  # the newest MAX_BROKEN
         self.recovered: tuple[Path, ...] = ()
 
     @classmethod
@@ -110,8 +105,8 @@ class Store:
                 f"a segment has 1 to {MAX_RECIPIENTS} recipients: enrol the agency's keys"
             )
         for kind in SegmentKind:
-            make_folder(root / kind.value)
-        lock_fd = _lock(root)
+            make_folder(root / kind.value, files=files)
+        lock_fd = lock_store(root)
         ids = (device_id, boot_id)
         store = cls(root, keyring, recipients, signer, ids, limits, files, lock_fd, free_bytes)
         store.recovered = tuple(recover_store(root, limits.max_uncommitted_bytes, files=files))
@@ -141,16 +136,18 @@ class Store:
         """Make everything appended so far durable: one fsync per segment that grew.
 
         Raises DiskFullError (nothing is lost: free space and commit again) or WriteFailedError (what was
-        not acknowledged in its `segments` is lost; the store goes on in new ones).
+        not acknowledged in its `segments` is lost; the store goes on in new ones), after all were tried: a large
+        picture that finds no room keeps no read from being durable.
         """
+        errors: list[WriteFailedError] = []
         with self._sync_lock:
             with self._lock:
                 self._check_open()
-                grown = [(writer, writer.unsynced) for writer in self._open.values() if writer.unsynced]
-                for writer, _ in grown:
-                    self._flush(writer)
-            for writer, size in grown:
-                self._sync(writer, size)
+                grown = [(writer, writer.unsynced) for writer in self._reads_first() if writer.unsynced]
+                flushed = [item for item in grown if _tried(errors, self._flush, item[0])]
+            for writer, size in flushed:
+                _tried(errors, self._sync, writer, size)
+        _raise_first(errors)
 
     def roll(self, now_us: int) -> None:
         """Close the segments of hours before that of `now_us` with a signed footer."""
@@ -161,6 +158,23 @@ class Store:
         """Close the segments of these epochs, because their shares are about to be destroyed."""
         doomed = set(epochs)
         self._finish([slot for slot in self._slots() if slot[1] in doomed])
+
+    def finish_images(self) -> None:
+        """Close the growing segments of pictures, because they are about to give way."""
+        self._finish([slot for slot in self._slots() if slot[0] is SegmentKind.IMAGES])
+
+    def broken(self, segments: Iterable[str]) -> frozenset[str]:
+        """Which of these segments were given up, because the disk broke what was not yet durable in them.
+
+        A segment is among them before a commit can succeed without it: who is about to acknowledge asks here first.
+        """
+        broken = self._broken  # no lock: another thread may hang in a write that holds it
+        return frozenset(segment for segment in segments if segment in broken)
+
+    def growing(self) -> frozenset[str]:
+        """Ids of the segments that are written now."""
+        with self._lock:
+            return frozenset(writer.fields.segment_id for writer in self._open.values())
 
     def close(self) -> None:
         """Close every segment with its footer and let another process write; a second call does nothing."""
@@ -235,13 +249,19 @@ class Store:
         writer = SegmentWriter(
             segment_path(self._root, kind, fields.segment_id),
             fields,
-            share=self._keyring.share(epoch),
+            share=self._share(epoch),
             recipients=self._recipients,
             signer=self._signer,
             files=self._files,
         )
         self._chain[kind] = (seq + 1, writer.digest.hex())
         return writer
+
+    def _share(self, epoch: EpochId) -> bytes:
+        try:
+            return self._keyring.share(epoch)
+        except OSError as error:
+            raise WriteFailedError(f"cannot keep the share of epoch {epoch}: check the disk") from error
 
     def _flush(self, writer: SegmentWriter) -> None:
         try:
@@ -270,8 +290,17 @@ class Store:
 
     def _give_up(self, writer: SegmentWriter) -> None:
         if writer in self._open.values():
+            self._note_broken(writer)
             self._open = {slot: item for slot, item in self._open.items() if item is not writer}
             writer.abandon()
+
+    def _note_broken(self, writer: SegmentWriter) -> None:
+        self._broken[writer.fields.segment_id] = None
+        while len(self._broken) > MAX_BROKEN:
+            del self._broken[next(iter(self._broken))]
+
+    def _reads_first(self) -> list[SegmentWriter]:
+        return sorted(self._open.values(), key=lambda writer: writer.fields.kind is not SegmentKind.READS)
 
     def _slots(self) -> list[_Slot]:
         with self._lock:
@@ -282,13 +311,8 @@ class Store:
         errors: list[WriteFailedError] = []
         with self._sync_lock, self._lock:
             for slot in slots:
-                try:
-                    self._finish_one(slot)
-                except WriteFailedError as error:
-                    errors.append(error)
-        if errors:
-            errors[0].segments = tuple(segment for error in errors for segment in error.segments)
-            raise errors[0]
+                _tried(errors, self._finish_one, slot)
+        _raise_first(errors)
 
     def _finish_one(self, slot: _Slot) -> None:
         writer = self._open.get(slot)
@@ -300,16 +324,23 @@ class Store:
             except DiskFullError:
                 raise  # only the footer is missing
             except WriteFailedError as error:
+                self._note_broken(writer)
                 error.segments = (writer.fields.segment_id,)
                 raise
 
 
-def _lock(root: Path) -> int:
-    """Descriptor that holds the store's lock; raises StoreBusyError."""
-    fd = os.open(root / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+def _tried(errors: list[WriteFailedError], work: Callable[..., None], *args: object) -> bool:
+    """Whether it was done; else its error is among `errors`."""
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(fd)
-        raise StoreBusyError(f"another process writes {root}: stop it first") from error
-    return fd
+        work(*args)
+    except WriteFailedError as error:
+        errors.append(error)
+        return False
+    return True
+
+
+def _raise_first(errors: Sequence[WriteFailedError]) -> None:
+    """The first one, with the segments of all."""
+    if errors:
+        errors[0].segments = tuple(segment for error in errors for segment in error.segments)
+        raise errors[0]

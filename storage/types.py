@@ -101,8 +101,10 @@ class StoreLimits:
     write_buffer_bytes: int = 1 << 20  # appended bytes kept in RAM before they are written (not yet synced)
     max_uncommitted_bytes: int = 16 << 20  # then append() commits by itself; also the longest tail ever cut
     max_open_segments: int = 8  # count
-    # Below these bytes of free space pictures, then reads, are refused: hits, receipts and deletion go on.
-    min_free_for_images_bytes: int = 256 << 20
+    # Below the first of these bytes of free space the oldest pictures give way to new ones; below the others new
+    # pictures, then new reads, are refused: hits, receipts and deletion go on.
+    make_room_below_bytes: int = 256 << 20
+    min_free_for_images_bytes: int = 64 << 20
     min_free_for_reads_bytes: int = 32 << 20
 
     def min_free_bytes(self, kind: SegmentKind) -> int:
@@ -123,6 +125,11 @@ class TimeEvidence:
     def earliest_us(self) -> int:
         """The earliest time that it can be."""
         return self.now_us - max(0, self.uncertainty_us)
+
+    @property
+    def latest_us(self) -> int:
+        """The latest time that it can be."""
+        return self.now_us + max(0, self.uncertainty_us)
 
     @property
     def agreed(self) -> bool:

@@ -26,7 +26,7 @@ from sync.listsync import ListSync, ListSyncReport
 from sync.schema import Heartbeat, HeartbeatReply
 from sync.segment_push import SegmentPush
 from sync.uploader import Backoff, SpoolLike, Uploader, UploadReport, UploadSettings
-from sync.wire import HEARTBEAT, HITS, RECEIPTS, Transport, expect
+from sync.wire import AUDIT_HEADER, HEARTBEAT, HITS, RECEIPTS, Transport, expect
 
 log = structlog.get_logger(__name__)
 _UPLOAD = UploadSettings()
@@ -55,14 +55,17 @@ class AgentConfig:
 class AgentHooks:
     """How the agent tells the rest of the device. OSError and StorageError are logged, others not expected.
 
-    `document` gets each signed document and returns whether this device acts on its kind.
+    `document` gets each signed document, verified, and returns whether this device acts on its kind; it raises a
+    ListError for one that it refuses.
     """
 
     alarm: Callable[[str, Mapping[str, Any]], None] = lambda _event, _fields: None
     office_time: Callable[[int, int], None] = lambda _time_us, _uncertainty_us: None
-    document: Callable[[str, bytes], bool] = lambda _kind, _body: False
+    document: Callable[[str, bytes], bool] = lambda _kind, _signed: False
     health: Callable[[], Mapping[str, Any]] = dict
     find_segment: Callable[[str], Path | None] = lambda _segment_id: None
+    audit_end: Callable[[], str] = str
+    office_audit_end: Callable[[str], None] = lambda _statement: None
 
 
 NO_HOOKS = AgentHooks()
@@ -204,9 +207,7 @@ class SyncAgent:
     def _heartbeat(self, now_us: int) -> None:
         started = self._monotonic()
         beat = self._beat(now_us, started)
-        answer = expect(
-            self._heartbeat_link.post(HEARTBEAT, beat.encode(), {"Content-Type": "application/json"}), 200
-        )
+        answer = expect(self._heartbeat_link.post(HEARTBEAT, beat.encode(), self._beat_headers()), 200)
         try:
             reply = HeartbeatReply.decode(answer.body)
         except BadRecord as error:
@@ -219,9 +220,19 @@ class SyncAgent:
         self._tell(
             lambda: self._hooks.office_time(reply.server_time_us + round_trip_us // 2, round_trip_us // 2 + 1)
         )
+        if theirs := answer.headers.get(AUDIT_HEADER.lower()):
+            self._tell(lambda: self._hooks.office_audit_end(theirs))
         self.segments.request(reply.pull_requests)
         for document in reply.documents:
             self._document(document.kind, document.signed)
+
+    def _beat_headers(self) -> dict[str, str]:
+        headers = {"Content-Type": "application/json"}
+        ends: list[str] = []
+        self._tell(lambda: ends.append(self._hooks.audit_end()))
+        if any(ends):
+            headers[AUDIT_HEADER] = ends[0]
+        return headers
 
     def _beat(self, now_us: int, started: float) -> Heartbeat:
         ours: dict[str, Any] = {
@@ -239,13 +250,13 @@ class SyncAgent:
         return compose(ours, self._hooks.health, self.status.hits_quarantined)
 
     def _document(self, kind: str, signed: bytes) -> None:
+        taken: list[bool] = []
         try:
-            body, _ = open_envelope(kind, signed, self._keys, max_bytes=MAX_DOCUMENT_BYTES)
+            open_envelope(kind, signed, self._keys, max_bytes=MAX_DOCUMENT_BYTES)
+            if not self._tell(lambda: taken.append(self._hooks.document(kind, signed))):
+                return
         except ListError as error:
             self._alarms.stand(f"document:{kind}", "document_refused", {"kind": kind, "reason": str(error)})
-            return
-        taken: list[bool] = []
-        if not self._tell(lambda: taken.append(self._hooks.document(kind, body))):
             return
         if taken == [True]:
             self._alarms.clear(f"document:{kind}")

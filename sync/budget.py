@@ -101,7 +101,7 @@ class DailyBudget:
         try:
             fields = json.loads(self._path.read_bytes())
             return int(fields["day"]), int(fields["spent"])
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             log.warning("budget_unreadable")
             return 0, 0
 

@@ -63,8 +63,18 @@ def load_certificate(pem: str) -> x509.Certificate:
     """Exactly one X.509 certificate with a P-256 key from PEM; raises ValueError."""
     if len(pem) > MAX_CERTIFICATE_BYTES:
         raise CertificateError(f"certificate is larger than {MAX_CERTIFICATE_BYTES} bytes")
-    certificates = x509.load_pem_x509_certificates(pem.encode())
-    if len(certificates) != 1:
+    try:
+        certificates = x509.load_pem_x509_certificates(pem.encode())
+        # Read lazily, each of these would be refused only where it is first used.
+        lazy = [(one.subject, one.issuer, one.extensions, one.not_valid_after_utc) for one in certificates]
+    except (
+        TypeError,
+        x509.InvalidVersion,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+    ) as error:
+        raise CertificateError("the certificate is malformed") from error
+    if len(lazy) != 1:
         raise CertificateError("expected exactly one certificate")
     certificate_key(certificates[0])
     return certificates[0]
@@ -117,9 +127,9 @@ def read_csr(pem: bytes) -> DeviceRequest:
         request = x509.load_pem_x509_csr(pem)
         public_key = _p256(request.public_key())
         genuine = request.is_signature_valid
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        device_id, unit = subject_of(request.subject)
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise InvalidCsrError("not a PEM certificate request with a P-256 key") from error
-    device_id, unit = subject_of(request.subject)
     if not genuine:
         raise InvalidCsrError("the request's signature does not verify; read it from the device again")
     if unit != OU_DEVICE or not is_device_id(device_id):

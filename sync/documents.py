@@ -14,7 +14,7 @@ from sync.limits import (
     MAX_PULL_REQUESTS,
     MAX_SHARE_EPOCHS,
 )
-from sync.record import Base64, Count, Id, Microseconds, Name, Record, Text
+from sync.record import Base64, Count, Finite, Id, Microseconds, Name, Record, Text
 
 
 class ListStatus(Record):
@@ -26,7 +26,7 @@ class ListStatus(Record):
     stale: bool
 
 
-Health = int | float | bool | str | None
+Health = int | Finite | bool | str | None
 
 
 class Heartbeat(Record):

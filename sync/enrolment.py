@@ -19,7 +19,6 @@ Without a pin the CA is taken from the bundle itself: the caller must show its f
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -120,6 +119,8 @@ class Retention(_Document):
 
     seconds: int = Field(ge=180, le=5 * 366 * 86400)
     version: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    # of the signed policy that this is; 0: the agency's first
+    number: int = Field(default=0, ge=0, lt=1 << 53)
 
 
 class Position(_Document):
@@ -303,7 +304,7 @@ def _check_signature(document: dict[str, Any], bundle: EnrolmentBundle) -> None:
     try:
         signature = base64.b64decode(document["signature"], validate=True)
         ca_key.verify(signature, BUNDLE_LABEL + canonical(document["bundle"]), ec.ECDSA(hashes.SHA256()))
-    except (InvalidSignature, binascii.Error) as error:
+    except (InvalidSignature, ValueError) as error:
         raise InvalidBundleError("the bundle was altered: its signature does not verify") from error
 
 

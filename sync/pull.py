@@ -300,12 +300,20 @@ class _Handler(BaseHTTPRequestHandler):
     def _copy(self, file: BinaryIO, start: int, length: int) -> None:
         file.seek(start)
         while length > 0:
-            piece = file.read(min(length, self._service.limits.send_chunk_bytes))
-            if not piece:  # shorter than it was: the caller sees a cut answer and asks again
+            piece = self._read(file, min(length, self._service.limits.send_chunk_bytes))
+            if not piece:  # shorter than it was, or a bad sector: the caller sees a cut answer and asks again
                 self.close_connection = True
                 return
             self.wfile.write(piece)
             length -= len(piece)
+
+    @staticmethod
+    def _read(file: BinaryIO, size: int) -> bytes:
+        try:
+            return file.read(size)
+        except OSError as error:
+            log.error("segment_unreadable", reason=str(error.strerror))
+            return b""
 
     def _send_shares(self, request: ShareRequest) -> None:
         service = self._service

@@ -18,6 +18,7 @@ SHARES = "/v1/shares"
 
 ID_HEADER = "X-Wayside-Id"
 HAVE_HEADER = "X-Wayside-Have"
+AUDIT_HEADER = "X-Wayside-Audit"  # a heartbeat and its answer: the signed end of the sender's audit log
 
 DUPLICATE = 409
 # For good: the request itself is wrong. Any other refusal (a missing route, too many requests) is the office's

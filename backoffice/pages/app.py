@@ -5,18 +5,32 @@ from __future__ import annotations
 
 import datetime as dt
 
+import structlog
 from flask import Flask, Response, redirect, render_template, request, url_for
 from werkzeug.exceptions import HTTPException, SecurityError
 from werkzeug.wrappers import Response as BaseResponse
 
+from backoffice.audit_report import ReviewReminder
 from backoffice.errors import BadRequest, Conflict, NotFound, OfficeError, Refused
 from backoffice.hits import HitStore
 from backoffice.limits import LIMITS
 from backoffice.office import Office, day_of
-from backoffice.pages import alarm_pages, hit_pages, login_pages, status_pages, ticket_pages, views
+from backoffice.pages import (
+    alarm_pages,
+    audit_pages,
+    hit_pages,
+    hold_pages,
+    login_pages,
+    status_pages,
+    ticket_pages,
+    views,
+)
 from backoffice.pages.session import OFFICE, LoginRequired, PasswordChangeRequired, csrf_token
 from backoffice.people import ALLOWED, Action, Person, check_allowed
 from backoffice.tickets import count_open
+from storage.errors import StorageError
+
+log = structlog.get_logger(__name__)
 
 POLICY = (
     "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; "
@@ -57,9 +71,14 @@ def create_pages(office: Office, hits: HitStore) -> Flask:
     app.register_blueprint(alarm_pages.blueprint)
     app.register_blueprint(status_pages.blueprint)
     app.register_blueprint(ticket_pages.blueprint)
+    app.register_blueprint(hold_pages.blueprint)
+    app.register_blueprint(audit_pages.blueprint)
     app.after_request(_secure)
     app.register_error_handler(OfficeError, _refuse)
+    app.register_error_handler(StorageError, _storage_fails)
+    app.register_error_handler(OSError, _storage_fails)
     app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(UnicodeDecodeError, _not_text)
     _fill_templates(app, office)
     return app
 
@@ -86,7 +105,13 @@ def _fill_templates(app: Flask, office: Office) -> None:
     def open_tickets() -> int:
         return count_open(office)
 
-    app.jinja_env.globals.update(training_left=training_left, hears=hears, open_tickets=open_tickets)
+    app.jinja_env.globals.update(
+        training_left=training_left,
+        hears=hears,
+        open_tickets=open_tickets,
+        waiting_holds=hold_pages.count_waiting,
+        review_overdue=ReviewReminder(office).overdue,
+    )
 
 
 def may(person: Person, action: Action) -> bool:
@@ -109,6 +134,18 @@ def _refuse(error: OfficeError) -> tuple[str, int] | BaseResponse:
         return redirect(url_for("login.password_form"))
     status = next((code for kind, code in STATUS if isinstance(error, kind)), 500)
     return render_template("problem.html", message=str(error), status=status), status
+
+
+def _storage_fails(error: StorageError | OSError) -> tuple[str, int]:
+    """The disk is full, the keyring busy: what was begun can be asked for again, when that is mended."""
+    log.error("page_failed", path=request.path, why=type(error).__name__)
+    why = error if isinstance(error, StorageError) else error.strerror
+    message = f"This could not be done: {why}. Mend that, then do it again."
+    return render_template("problem.html", message=message, status=503), 503
+
+
+def _not_text(_error: UnicodeDecodeError) -> tuple[str, int]:
+    return render_template("problem.html", message="The address is not UTF-8.", status=400), 400
 
 
 def _http_error(error: HTTPException) -> tuple[str, int]:

@@ -10,6 +10,7 @@ from backoffice.lists import published
 from backoffice.pages.session import office, require
 from backoffice.pages.views import device_row
 from backoffice.people import Action
+from backoffice.retention_policy import newest, obeys
 
 blueprint = Blueprint("status", __name__)
 
@@ -19,8 +20,10 @@ def devices() -> str:
     """Every device: health, last heartbeat, what waits on it."""
     who = require(Action.DEVICES)
     now = office().clock()
-    found = [device_row(device, now) for device in all_devices(office())]
-    return render_template("devices.html", person=who, devices=found)
+    known, latest = all_devices(office()), newest(office()).policy
+    found = [device_row(device, now) for device in known]
+    policies = {device.device_id: obeys(device.heartbeat, latest) for device in known}
+    return render_template("devices.html", person=who, devices=found, policies=policies)
 
 
 @blueprint.get("/lists")

@@ -15,6 +15,7 @@ from sync.schema import HitRecord, StateAgreement
 AGEING_S = 120  # an open hit older than this asks for attention
 OVERDUE_S = 600  # ... and older than this is overdue
 STATE_UNREAD = "not read - verify"
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ def uncertainty(time_us: int) -> str:
 
 def when(time_us: int) -> str:
     """A time in UTC, to the second."""
-    return dt.datetime.fromtimestamp(time_us / 1e6, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return (EPOCH + dt.timedelta(microseconds=time_us)).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def age(hit: Hit, now_us: int) -> Age:

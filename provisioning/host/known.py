@@ -59,7 +59,7 @@ class KnownDevices:
             return {}
         try:
             known = json.loads(data) if len(data) <= MAX_FILE_BYTES else None
-        except ValueError:
+        except (ValueError, RecursionError):
             known = None
         if not isinstance(known, dict) or not all(isinstance(value, str) for value in known.values()):
             raise ProvisioningError(

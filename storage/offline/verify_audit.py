@@ -23,11 +23,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
-from cryptography.x509 import load_pem_x509_certificate
+from cryptography.x509 import InvalidVersion, load_pem_x509_certificate
 
 MAX_ENTRY_BYTES = 65_536
 MAX_RECEIPT_BYTES = 1_048_576
@@ -37,10 +37,17 @@ MAX_PROBLEMS = 50  # then the check stops
 GENESIS = "0" * 64
 ENTRY = {"at_us", "event", "fields", "n", "prev"}
 CHECKPOINT = {"at_us", "head", "key_id", "n", "signature"}
-SEGMENT = {"closed", "header_sha256", "kind", "records", "segment_id", "size"}
+NUMBER, TEXT, FLAG = (int,), (str,), (bool,)
+SEGMENT = {
+    **dict.fromkeys(("header_sha256", "kind", "segment_id"), TEXT),
+    "size": NUMBER,
+    "records": (int, type(None)),
+    "closed": FLAG,
+}
 BODY = {
-    *("best_effort", "device_id", "epoch", "erased_us", "n", "policy_seconds", "policy_version", "prev"),
-    *("root_of_trust", "segments", "time_sources"),
+    **dict.fromkeys(("epoch", "erased_us", "n", "policy_seconds"), NUMBER),
+    **dict.fromkeys(("device_id", "policy_version", "prev", "root_of_trust"), TEXT),
+    "best_effort": FLAG,
 }
 
 
@@ -87,12 +94,21 @@ def link(what: str, raw: bytes) -> str:
 
 def signed(key: ec.EllipticCurvePublicKey, what: str, raw: bytes, signature: object) -> bool:
     """Whether `signature` (hex) over `raw` for this purpose is of this key."""
-    try:
-        blob = bytes.fromhex(signature) if isinstance(signature, str) else b""
-        key.verify(blob, b"wayside/" + what.encode() + b"/1\0" + raw, ec.ECDSA(SHA256()))
-    except (InvalidSignature, ValueError):
+    if not (isinstance(signature, str) and is_hex(signature)):
         return False
-    return isinstance(signature, str) and blob.hex() == signature
+    try:
+        key.verify(bytes.fromhex(signature), b"wayside/" + what.encode() + b"/1\0" + raw, ec.ECDSA(SHA256()))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def is_hex(text: object) -> bool:
+    """Whether a text is bytes in lower-case hex."""
+    try:
+        return isinstance(text, str) and bytes.fromhex(text).hex() == text
+    except ValueError:
+        return False
 
 
 def parsed(raw: bytes) -> dict[str, Any] | None:
@@ -203,18 +219,20 @@ def check_receipts(
     """Check a chain of receipts; with the device's audit log also that none is missing at its end."""
     found, expected, hashes = Found(), first, dict[int, str]()
     prev = GENESIS if first == 0 else None
+    skipped = 0  # lines since the last receipt that are none, each of which may have been one
     for number, raw in lines(path, MAX_RECEIPT_BYTES):
         receipt = receipt_of(raw)
         if receipt is None:
-            found.tell(
-                f"unreadable {number}", f"line {number} is no receipt, or is cut: nothing after it is checked"
-            )
-            break
+            found.tell(f"unreadable {number}", f"line {number} is no receipt, or is cut")
+            skipped, prev = skipped + 1, None
+            if found.full:
+                return found
+            continue
         body = canonical(receipt["body"])
         n = receipt["body"]["n"]
         if not signed(key, "receipt", body, receipt["signature"]):
             found.tell(f"signature {n}", f"line {number}: receipt {n} is not signed by this device")
-        if n > expected:
+        if n > expected + skipped:
             found.tell(
                 f"missing {expected}-{n - 1}",
                 f"receipts {expected} to {n - 1} are missing before line {number}",
@@ -226,7 +244,7 @@ def check_receipts(
                 f"replaced {n}",
                 f"line {number}: receipt {n} does not follow the one before: one was replaced",
             )
-        expected, prev = n + 1, link("receipt-link", body)
+        expected, prev, skipped = n + 1, link("receipt-link", body), 0
         hashes[n] = prev
         found.count += 1
         if found.full:
@@ -242,16 +260,26 @@ def receipt_of(raw: bytes | None) -> dict[str, Any] | None:
     if receipt is None or set(receipt) != {"body", "key_id", "signature"}:
         return None
     body = receipt["body"]
-    if not (isinstance(body, dict) and set(body) == BODY):
+    if not (isinstance(body, dict) and set(body) == {*BODY, "segments", "time_sources"}):
         return None
-    numbers = type(body["n"]) is int and type(body["epoch"]) is int
-    segments = isinstance(body["segments"], list) and all(
-        isinstance(segment, dict) and set(segment) == SEGMENT for segment in body["segments"]
+    lists = isinstance(body["segments"], list) and isinstance(body["time_sources"], list)
+    sound = (
+        lists
+        and is_hex(receipt["signature"])
+        and isinstance(receipt["key_id"], str)
+        and all(type(body[name]) in kinds for name, kinds in BODY.items())
+        and all(_is_segment(segment) for segment in body["segments"])
+        and all(isinstance(source, str) for source in body["time_sources"])
     )
-    sources = isinstance(body["time_sources"], list) and all(
-        isinstance(source, str) for source in body["time_sources"]
+    return receipt if sound else None
+
+
+def _is_segment(segment: object) -> bool:
+    return (
+        isinstance(segment, dict)
+        and set(segment) == set(SEGMENT)
+        and all(type(segment[name]) in kinds for name, kinds in SEGMENT.items())
     )
-    return receipt if numbers and segments and sources else None
 
 
 def _check_told(found: Found, hashes: dict[int, str], audit: Path, first: int) -> None:
@@ -280,7 +308,7 @@ def load_key(path: Path) -> ec.EllipticCurvePublicKey:
         key = (
             load_pem_x509_certificate(pem).public_key() if b"CERTIFICATE" in pem else load_pem_public_key(pem)
         )
-    except ValueError as error:
+    except (ValueError, UnsupportedAlgorithm, InvalidVersion) as error:
         raise Unusable(f"{path} is no PEM public key or certificate") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise Unusable(f"{path} is no P-256 key")

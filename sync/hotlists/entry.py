@@ -8,12 +8,14 @@ import re
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import ConfigDict, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 from pydantic.dataclasses import dataclass
 
 from sync.limits import MAX_PLATE_CHARS, MAX_TEXT_CHARS
 
 MIN_WILDCARD_LITERALS = 2  # a pattern with fewer fixed characters would match half the road
+
+YEAR_1_US, YEAR_9999_US = -62_135_596_800_000_000, 253_402_300_799_999_999  # the times that a date can be of
 
 _NOT_PLATE = re.compile(r"[^A-Z0-9?*]")
 _PLATE_PATTERN = rf"^[A-Z0-9?*]{{1,{MAX_PLATE_CHARS}}}$"
@@ -46,6 +48,7 @@ class Category(StrEnum):
 
 Short = Annotated[str, StringConstraints(max_length=64)]
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS)]
+ListedTime = Annotated[int, Field(ge=YEAR_1_US, le=YEAR_9999_US)]
 _STRICT = ConfigDict(extra="forbid", str_strip_whitespace=False)
 
 
@@ -79,8 +82,8 @@ class ListEntry:
     vehicle: VehicleDescription = NO_VEHICLE
     reason: Text = ""
     source: Short = ""
-    effective_us: int | None = None
-    expires_us: int | None = None
+    effective_us: ListedTime | None = None
+    expires_us: ListedTime | None = None
     raw_hash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{0,64}$")] = ""
 
 

@@ -79,11 +79,11 @@ def load_mapping(toml: bytes) -> FeedMapping:
         raise BadMapping(f"the mapping file has more than {MAX_MAPPING_BYTES} bytes")
     try:
         return FeedMapping.model_validate(tomllib.loads(toml.decode()))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadMapping(f"the mapping file is not TOML: {error}") from error
-    except RecursionError:
-        raise BadMapping("the mapping file is nested too deep") from None
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "mapping"
         raise BadMapping(f"{where}: {first['msg']}") from error
+    except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError, or a number of thousands of digits
+        raise BadMapping(f"the mapping file is not TOML: {error}") from error
+    except RecursionError:
+        raise BadMapping("the mapping file is nested too deep") from None

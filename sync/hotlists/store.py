@@ -22,7 +22,7 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import Field
 
-from storage.atomic import write_atomic
+from storage.atomic import make_folder, write_atomic
 from storage.errors import StorageError
 from sync.certificates import key_id
 from sync.errors import BadRecord, ListError, ListStoreError
@@ -85,7 +85,7 @@ class ListStore:
         self._box = box
         self._limits = limits
         self._seen: tuple[tuple[int, ...], str] = ((), "")
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
 
     def bind(self, verify_keys: Sequence[ec.EllipticCurvePublicKey]) -> bool:
         """Say whose keys are trusted now; True when what another agency left was forgotten. Raises ListStoreError."""

@@ -73,7 +73,7 @@ def test_a_passphrase_encrypts_the_keys(
     assert run(root, "lists", "publish") == 0
     for wrong in ("", "another sentence"):
         monkeypatch.setenv(keys.PASSPHRASE_VARIABLE, wrong)
-        assert run(root, "open") == 3
+        assert run(root, "open", "--purpose", "test", "--reason", "a test", "--case", "1") == 3
         assert run(root, "serve", "--device-port", "0", "--page-port", "0") == 3
     assert keys.PASSPHRASE_VARIABLE in capsys.readouterr().err
 
@@ -234,7 +234,14 @@ def test_hits_list(office: Office, device: MadeDevice, capsys: pytest.CaptureFix
     for hit in (early, correction):
         store.put(hit.hit_id, "pole-1", seal_hit(office, hit))
     root = office.layout.root
-    assert run(root, "hits", "list", "--json") == 0
+    assert run(root, "hits", "list", "--json") == 1
+    assert run(root, "hits", "list", "--json", "--purpose", "test", "--case", "1", "--reason", " ") == 1
+    assert capsys.readouterr().out == ""
+    opened = ("hits", "list", "--json", "--purpose", "test", "--case", "25-1", "--reason", "an audit")
+    assert run(root, *opened) == 0
+    last = list(read_entries(office.layout.audit))[-2:]
+    assert [entry.event for entry in last] == ["hits_open", "hits_opened"]
+    assert (last[0].fields["case"], last[1].fields["records"]) == ("25-1", 2)
     found = {item["hit_id"]: item for item in out_json(capsys)}
     first = found[early.hit_id]
     assert (first["device"], first["raised_us"], first["received_us"]) == (
@@ -251,7 +258,7 @@ def test_hits_list(office: Office, device: MadeDevice, capsys: pytest.CaptureFix
     assert "AB8120" not in table
     assert audited(office)[-1] == "hits_listed"
     store.decide(early.hit_id, "admin", Verdict(Decision.REJECTED, False, False, Reason.STALE_ENTRY))
-    assert run(root, "hits", "list", "--json") == 0
+    assert run(root, *opened) == 0
     assert "rejected" in {item["decision"] for item in out_json(capsys)}
 
 
@@ -321,6 +328,7 @@ def test_nothing_is_done_that_cannot_be_recorded(
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     for command in (
         "init", "serve", "keys", "devices", "lists", "pull", "open", "search", "users", "audit", "hits", "receipts",
+        "verify-receipts", "hold",
     ):  # fmt: skip
         with pytest.raises(SystemExit) as ended:
             cli.main(["--data", "x", command, "--help"])

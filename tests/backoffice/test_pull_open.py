@@ -14,6 +14,7 @@ from office_world import NOW, MadeDevice, make_device, make_read
 
 from backoffice import cli, device_link, devices, keys, pull
 from backoffice.errors import BadRequest, DeviceUnreachable, DeviceUntrusted, Refused
+from backoffice.known_epochs import known_epochs
 from backoffice.office import Office, day_of
 from backoffice.opening import Opener
 from backoffice.people import Role
@@ -107,6 +108,7 @@ def test_what_the_device_wrote_is_what_the_office_opens(office: Office, pole: Po
     assert digests == pole.digests()
     assert problems == []
     assert {event for event, _ in pole.events} == {"segment_pulled", "shares_given"}
+    assert known_epochs(office, "pole-1") == {epoch_of(NOW), epoch_of(NOW) + 1}  # each must end in a receipt
 
 
 def test_a_second_pull_fetches_what_grew_and_nothing_else(office: Office, pole: Pole) -> None:
@@ -367,23 +369,38 @@ def test_the_commands_pull_open_search(
     assert json.loads(out.read_bytes())[0]["shares"] == 1
     assert run(office, "pull", "--all", "--json") == 0  # the address is remembered
     capsys.readouterr()
-    assert run(office, "open", "--json") == 0
+    why = ("--purpose", "stolen-vehicle", "--reason", "dispatch asked", "--case", "25-1")
+    assert run(office, "open", *why, "--json") == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert sorted(line["sha256"] for line in lines) == pole.digests()
     assert {(line["device"], line["kind"]) for line in lines} == {("pole-1", "reads"), ("pole-1", "images")}
     assert {line["record"].get("text") for line in lines} == {"AB1234", None}
-    why = ("--purpose", "stolen-vehicle", "--reason", "dispatch asked", "--case", "25-1")
     assert run(office, "search", "--plate", "ab?234", *why, "--json") == 0
     assert json.loads(capsys.readouterr().out)["record"]["text"] == "AB1234"
     assert {"pull", "pulled", "open", "opened", "search", "searched"} <= set(events(office))
     assert run(office, "audit", "verify") == 0
 
 
+def test_nothing_is_opened_without_a_reason(
+    office: Office, pole: Pole, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pole.write("AB1234")
+    pull.pull(office, "pole-1", pole.url())
+    with pytest.raises(SystemExit):
+        run(office, "open", "--json")
+    assert run(office, "open", "--purpose", "test", "--reason", " ", "--case", "25-1") == 1
+    assert "AB1234" not in capsys.readouterr().out
+    assert run(office, "open", "--purpose", "test", "--reason", "a drill", "--case", "25-1") == 0
+    said = next(entry for entry in read_entries(office.layout.audit) if entry.event == "open")
+    assert (said.fields["reason"], said.fields["case"], said.fields["purpose"]) == ("a drill", "25-1", "test")
+
+
 def test_problems_are_exit_code_1(office: Office, pole: Pole, capsys: pytest.CaptureFixture[str]) -> None:
     pole.write("AB1234")
     pole.keyring.destroy([epoch_of(NOW)])
     assert run(office, "pull", "pole-1", "--url", pole.url()) == 1
-    assert run(office, "open", "--json") == 1
+    why = ("--purpose", "test", "--reason", "a test", "--case", "25-1")
+    assert run(office, "open", *why, "--json") == 1
     assert "no share" in capsys.readouterr().err
 
 

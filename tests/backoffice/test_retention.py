@@ -3,58 +3,19 @@ from __future__ import annotations
 
 import json
 import os
-import time
-from collections.abc import Callable
 
 import pytest
-from office_world import Clock, MadeDevice, make_hit, seal_hit
+from held_world import DAY_US, pulled_segment, put_hit, wait_until
+from office_world import Clock, MadeDevice
 
-from backoffice import cli, daily, keys, retention
+from backoffice import cli, keys, retention, retention_rounds
 from backoffice.hits import HitStore
 from backoffice.office import Office
 from backoffice.pull import open_keyring
 from backoffice.server import OfficeServer, Ports
+from backoffice.tickets import open_tickets
 from storage.errors import StorageError
-from storage.keyring import Keyring
-from storage.root_of_trust import FileRootOfTrust
-from storage.store import Store
-from storage.types import Recipient, SegmentKind, epoch_of
-
-DAY_US = 86_400_000_000
-
-
-def pulled_segment(office: Office, device: MadeDevice, at_us: int) -> None:
-    """What a pull leaves at the office, without the wire."""
-    root = office.layout.root.parent / f"device-{at_us}"
-    keyring = Keyring.open(root / "keyring", FileRootOfTrust(root / "trust"))
-    store = Store.open(
-        root / "store",
-        keyring=keyring,
-        recipients=[Recipient.of(keys.load_purpose_public(office.layout, keys.READS))],
-        signer=device.key,
-        device_id=device.device_id,
-        boot_id="boot-1",
-    )
-    store.append(SegmentKind.READS, b"{}", at_us=at_us)
-    store.commit()
-    store.close()
-    target = office.layout.segments / device.device_id
-    target.mkdir(exist_ok=True)
-    for info in store.segments():
-        (target / info.path.name).write_bytes(info.path.read_bytes())
-    share = keyring.peek(epoch_of(at_us))
-    assert share
-    open_keyring(office).import_share(device.device_id, epoch_of(at_us), share)
-
-
-def put_hit(office: Office, clock: Clock, read_id: str, *, raised_us: int, received_us: int) -> str:
-    """A hit that came when the office's clock said `received_us`."""
-    hit, now = make_hit(read_id=read_id, at_us=raised_us), clock.now_us
-    clock.now_us = received_us
-    store = HitStore(office, keys.load_purpose_key(office.layout, keys.HITS))
-    store.put(hit.hit_id, "pole-1", seal_hit(office, hit))
-    clock.now_us = now
-    return hit.hit_id
+from storage.types import epoch_of
 
 
 def test_hits_go_by_the_earlier_plausible_time(office: Office, device: MadeDevice, clock: Clock) -> None:
@@ -84,12 +45,12 @@ def test_serving_keeps_the_retention_by_itself(office: Office, device: MadeDevic
     assert office.audit.verify().ok
 
 
-def test_retention_comes_again_every_day_and_after_a_fault(
+def test_retention_comes_again_every_hour_and_after_a_fault(
     office: Office, device: MadeDevice, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(daily, "EVERY_S", 0.05)
-    monkeypatch.setattr(daily, "AFTER_FAULT_S", 0.05)
-    faults = [OSError("disk"), StorageError("keyring")]
+    monkeypatch.setattr(retention_rounds, "EVERY_S", 0.05)
+    monkeypatch.setattr(retention_rounds, "AFTER_FAULT_S", 0.05)
+    faults = [OSError("disk"), StorageError("keyring"), ValueError("a bug")]
     real = retention.plan
 
     def plan(office: Office) -> retention.DeletionPlan:
@@ -98,24 +59,16 @@ def test_retention_comes_again_every_day_and_after_a_fault(
         return real(office)
 
     monkeypatch.setattr(retention, "plan", plan)
-    keeper = daily.DailyRetention(office)
+    keeper = retention_rounds.RetentionRounds(office)
     keeper.start()
     try:
         assert wait_until(lambda: not faults)
+        assert [ticket.alarm for ticket in open_tickets(office)] == ["deletion"]
         old = clock() - 31 * DAY_US
         hit_id = put_hit(office, clock, "old", raised_us=old, received_us=old)
         assert wait_until(lambda: HitStore(office, None).get(hit_id).deleted_us is not None)
     finally:
         keeper.stop()
-
-
-def wait_until(true: Callable[[], bool], limit_s: float = 10.0) -> bool:
-    deadline = time.monotonic() + limit_s
-    while not true():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def test_what_is_past_its_retention_goes_and_nothing_else(

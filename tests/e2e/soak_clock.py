@@ -37,3 +37,7 @@ class SoakClock:
         time.monotonic_ns = self.monotonic_ns
         time.monotonic = lambda: self.monotonic_ns() / 1e9
         time.sleep = self.advance
+        real = time.clock_gettime_ns
+        time.clock_gettime_ns = lambda which: (
+            self.monotonic_ns() if which == time.CLOCK_BOOTTIME else real(which)
+        )

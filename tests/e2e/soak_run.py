@@ -161,6 +161,9 @@ class Soak:
     def _keep_up(self) -> None:
         begun = time.process_time()
         self.parts.surroundings.place.step()
+        self.parts.keeper.work()
+        self.parts.eye._stages.sealing_advanced()
+        self.parts.eye._commit()
         self.parts.eye._keep_up()
         self._cpu_s += time.process_time() - begun
 

@@ -6,13 +6,14 @@ from __future__ import annotations
 import json
 import re
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from .conftest import Run, demo, hits_at_office
+from .conftest import WAYSIDE, Run, demo, hits_at_office
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -56,6 +57,14 @@ def test_the_device_holds_no_key_that_opens_a_read(first_run: Run) -> None:
         assert isinstance(key, EllipticCurvePrivateKey)
         assert key.private_numbers().private_value.to_bytes(32, "big") not in everything
         assert path.read_bytes().splitlines()[2] not in everything  # base64 of the second half
+
+
+def test_office_and_device_witness_each_others_logs(first_run: Run) -> None:
+    log = first_run.device / "audit.jsonl"
+    office = [WAYSIDE + "-office", "--data", str(first_run.folder / "office"), "audit"]
+    enrolment = json.loads((first_run.device / "identity" / "enrolment.json").read_bytes())
+    subprocess.run([*office, "verify", "--witness", str(log)], check=True)
+    subprocess.run([*office, "device", enrolment["bundle"]["device_id"], str(log)], check=True)
 
 
 def test_a_second_start_resumes(first_run: Run) -> None:

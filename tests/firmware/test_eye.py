@@ -74,8 +74,15 @@ class CountingReader:
 class QuietVault:
     """A vault without anything to commit; `full` makes its commits fail."""
 
-    sealed = lost = closed = images_given_up = 0
+    sealed = lost = closed = images_given_up = images_gave_way = 0
+    ack_s = waiting_s = 0.0
     full = False
+
+    def counts(self) -> dict[str, int]:
+        return {}
+
+    def refusals(self) -> dict[str, bool]:
+        return {"commit": False} if self.full else {}
 
     def commit(self) -> list[Any]:
         if self.full:

@@ -14,6 +14,7 @@ from firmware.logs import (
     FORBIDDEN_FIELDS,
     MASK,
     MAX_REMEMBERED,
+    REMEMBERED_S,
     WITHHELD,
     Withheld,
     configure_logs,
@@ -75,6 +76,18 @@ def test_memory_of_texts_is_bounded() -> None:
         withheld.add(f"{number:07d}")
     assert withheld.mask("0000001") == "0000001"
     assert withheld.mask(f"{MAX_REMEMBERED + 9:07d}") == MASK
+
+
+def test_a_text_is_remembered_for_an_hour_after_it_was_last_read() -> None:
+    now_s = [0.0]
+    withheld = Withheld(lambda: now_s[0])
+    withheld.add("AB12345")
+    withheld.add("CD67890")
+    now_s[0] = REMEMBERED_S - 1
+    withheld.add("AB12345")
+    now_s[0] = REMEMBERED_S + 1
+    withheld.forget_old()
+    assert (withheld.mask("AB12345"), withheld.mask("CD67890")) == (MASK, "CD67890")
 
 
 @pytest.fixture

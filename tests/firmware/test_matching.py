@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -92,6 +94,54 @@ def test_the_ring_is_bounded(lists: Lists) -> None:
         watch.remember(make_read(f"AB1234{number}", f"r{number}"))
     lists.lists, lists.generation = [make_list("AB12340", "AB12344")], "1"
     assert [hit.entry.plate for hit in watch.refresh(NOW_US)] == ["AB12344"]
+
+
+class Ticks:
+    """A monotonic clock that a test moves, seconds."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.mark.parametrize(("retention_s", "kept_s"), [(float("inf"), 24 * 3600), (180.0, 180)])
+def test_no_read_stays_in_the_ring_for_longer_than_a_day_or_the_retention(
+    lists: Lists, retention_s: float, kept_s: int
+) -> None:
+    """Also while no vehicle comes, and on a device whose clock stands still."""
+    ticks = Ticks()
+    watch = Watch(
+        lists.load,
+        lambda: lists.generation,
+        MatchPolicy(),
+        ring_reads=10,
+        ring_hours=24,
+        retention_s=lambda: retention_s,
+        monotonic=ticks,
+    )
+    read = make_read()
+    watch.remember(read)
+    held = weakref.ref(read)
+    del read
+    ticks.now_s += kept_s - 1
+    watch.refresh(NOW_US)
+    assert held() is not None
+    ticks.now_s += 1
+    watch.refresh(NOW_US)
+    gc.collect()
+    assert held() is None
+
+
+def test_a_ring_of_no_hours_keeps_nothing(lists: Lists) -> None:
+    watch = Watch(lists.load, lambda: lists.generation, MatchPolicy(), ring_reads=10, ring_hours=0)
+    read = make_read()
+    watch.remember(read)
+    held = weakref.ref(read)
+    del read
+    watch.refresh(NOW_US)
+    assert held() is None
 
 
 def test_lists_that_cannot_be_read_leave_the_old_ones_in_use(lists: Lists) -> None:

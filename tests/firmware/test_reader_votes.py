@@ -49,7 +49,7 @@ class ScriptedPipeline:
 
 
 class KeptVault:
-    """Keeps what is given in memory; `full` makes it refuse hits."""
+    """Keeps what is given in memory, unless it is `full`."""
 
     def __init__(self) -> None:
         self.hits: dict[str, HitRecord] = {}
@@ -68,6 +68,8 @@ class KeptVault:
         return {image.kind: RecordRef(segment=ref.segment, index=ref.index) for image in images}
 
     def keep_read(self, read: ReadRecord) -> None:
+        if self.full:
+            raise DiskFullError("full")
         self.reads.append(read)
 
 
@@ -280,3 +282,18 @@ def test_owed_hits_are_retried_in_order_and_once_each(road: Road) -> None:
     road.alerts.retry_owed()
     assert road.alerts.owed == 0
     assert len(road.vault.hits) == 1
+
+
+def test_a_vehicle_whose_read_was_lost_is_read_again(road: Road) -> None:
+    """It stands there while the disk refuses: once that takes reads again, it is no repeat of one that is not there."""
+    road.vault.full = True
+    road.see("XYZ9876", 6)
+    road.wait(5.0)
+    assert road.vault.reads == []
+    road.vault.full = False
+    for _ in range(2):
+        road.see("XYZ9876", 6)
+        road.wait(5.0)
+    assert len(road.vault.reads) == 1
+    assert road.ledger.totals()["lost: reads the disk refused"] == 1
+    assert sum(n for what, n in road.ledger.totals().items() if what.startswith("repeated")) == 1

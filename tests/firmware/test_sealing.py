@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from firmware.sealing import Vault
@@ -18,6 +20,7 @@ class ScriptedStore:
     def __init__(self) -> None:
         self.failures: list[WriteFailedError] = []
         self.index = 0
+        self.gone: set[str] = set()
 
     def append(self, kind: SegmentKind, payload: bytes, *, at_us: int) -> SealedRecordRef:
         self.index += 1
@@ -25,7 +28,12 @@ class ScriptedStore:
 
     def commit(self) -> None:
         if self.failures:
-            raise self.failures.pop(0)
+            failure = self.failures.pop(0)
+            self.gone |= set(failure.segments)
+            raise failure
+
+    def broken(self, segments: Iterable[str]) -> frozenset[str]:
+        return frozenset(segments) & self.gone
 
     def roll(self, now_us: int) -> None:
         """Nothing to close."""

@@ -49,7 +49,6 @@ def recorded(state: str | None, note: str = "") -> ReadRecord:
         origin=Origin("dev-1", "cam0"),
         position=None,
         evidence=TimeEvidence(NOW_US, 1000, ()),
-        refs={},
     )
     return ReadRecord.decode(record.encode())
 

@@ -40,7 +40,7 @@ EYE: dict[str, Any] = {
     "time_us": NOW_US,
     "time_uncertainty_us": 100_000,
     "time_sources": ["system", "gnss", "office"],
-    "time_disputed": False,
+    "deletion_late_s": 0,
     "power": {"temperature_c": 61.3, "battery_v": 12.4, "given_up": "given up: scene pictures"},
     "rss_mb": 212.4,
     "cpu_s": 8123.0,
@@ -50,6 +50,8 @@ EYE: dict[str, Any] = {
     "oldest_epoch": "2026-11-20 11:00 UTC",
     "root_of_trust": "file (best effort)",
     "retention_days": 2.0,
+    "retention_policy": "two-days",
+    "retention_number": 1,
     "lists": [{"list_id": "leads-sample", "version": 12, "age_s": 7_300, "stale": False}],
 }
 SYNC: dict[str, Any] = {
@@ -147,6 +149,15 @@ def test_figures_that_nothing_measures_are_said_plainly() -> None:
     text = "\n".join(_shown({"eye": {**bare, "time_sources": []}, "sync": None, "provision": None}))
     for figure in ("exposes by itself", "place not known", "no sensors", "not readable", "not confirmed"):
         assert figure in text
+
+
+def test_a_disk_that_is_behind_or_lets_pictures_go_says_so() -> None:
+    eye = {**EYE, "disk_wait_s": 31.0, "pictures_gave_way": 240}
+    text = "\n".join(_shown({"eye": eye, "sync": None, "provision": None}))
+    assert "31 s BEHIND, 240 pictures gave way" in text
+    assert "BEHIND" not in "\n".join(
+        _shown({"eye": {**EYE, "disk_wait_s": 0.2}, "sync": None, "provision": None})
+    )
 
 
 def test_brackets_are_text_and_no_markup() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,9 +23,11 @@ from firmware.reopening import Reopening
 from firmware.surroundings import PatientPower
 from firmware.wiring import EyeParts
 from provisioning.identity import Identity
+from storage.audit import AuditDamagedError
 from storage.layout import DataLayout
 from sync.schema import Position
 from tests.provisioning.conftest import FakeAgency
+from tests.sync.factories import hit_record
 
 PLACE = {"lat": 40.3084, "lon": -88.1559}
 FAST = {"commit_interval_ms": 50}
@@ -122,10 +125,10 @@ def test_devices_that_are_missing_stop_nothing(tmp_path: Path) -> None:
 def test_the_camera_learns_anew_when_it_is_asked_to(parts: EyeParts, monkeypatch: pytest.MonkeyPatch) -> None:
     forgotten: list[bool] = []
     monkeypatch.setattr(parts.camera_check, "forget", lambda: forgotten.append(True))
-    parts._look_around()
+    parts._tend()
     ask_to_learn(parts.layout)
-    parts._look_around()
-    parts._look_around()
+    parts._tend()
+    parts._tend()
     assert forgotten == [True]
     assert not learn_path(parts.layout).exists()
 
@@ -169,3 +172,59 @@ def test_a_lamp_that_cannot_be_closed_leaves_no_armed_watchdog(
         parts.close()
     assert closed == ["feeder"]
     monkeypatch.undo()
+
+
+@pytest.mark.parametrize(
+    "broken", ["watch.refresh", "policies.poll", "vault.tend", "vault.make_room", "camera_check.forget"]
+)
+def test_a_piece_of_the_disks_work_that_fails_keeps_no_other_from_its_turn(
+    parts: EyeParts, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """A spoilt audit log stops the making of room: lists are looked at all the same, hits tried, counts kept."""
+    done: list[str] = []
+
+    def instead(name: str) -> Callable[..., object]:
+        part, call = name.split(".")
+        real = getattr(getattr(parts, part), call)
+
+        def work(*args: object) -> object:
+            done.append(name)
+            if name == broken:
+                raise AuditDamagedError("does not end in a whole entry")
+            return real(*args)
+
+        return work
+
+    names = [
+        *("alerts.retry_owed", "watch.refresh", "policies.poll", "vault.tend", "vault.make_room"),
+        *("camera_check.forget", "ledger.persist"),
+    ]
+    works = {name: instead(name) for name in names}
+    for name, work in works.items():
+        part, call = name.split(".")
+        monkeypatch.setattr(getattr(parts, part), call, work)
+    ask_to_learn(parts.layout)
+    parts._tend()
+    assert set(done) == set(names)
+    monkeypatch.undo()
+
+
+def test_hits_that_are_owed_when_the_eye_closes_are_in_the_ledger(tmp_path: Path) -> None:
+    made = _parts(tmp_path)
+    made.vault._hits.put = lambda *_, **__: (_ for _ in ()).throw(OSError(5, "EIO"))  # type: ignore[method-assign]
+    made.alerts.raise_all([hit_record(hit_id="1" * 32)])
+    made.keeper.work()
+    made.close()
+    kept = json.loads((made.layout.root / "ledger.json").read_text())
+    assert sum(hour.get("lost: hits owed at the end", 0) for hour in kept.values()) == 1
+
+
+def test_the_status_is_given_while_the_keyring_is_being_written_on_a_disk_that_hangs(parts: EyeParts) -> None:
+    parts.keyring.share(500_000)
+    parts._tend()
+    answers: list[object] = []
+    asks = threading.Thread(target=lambda: answers.append(parts.status()["oldest_epoch"]), daemon=True)
+    with parts.keyring._mutex:  # held by whoever writes it
+        asks.start()
+        asks.join(3.0)
+    assert answers == ["2027-01-15 08:00 UTC"]

@@ -81,7 +81,7 @@ def test_status_is_short_for_strangers_once_enrolled(commands: Commands, agency:
     assert set(short) == {"device_id", "enrolled", "clock_us", "full", "agency", "camera"}
     full = ask(commands, "status", TECHNICIAN)["result"]
     assert full["enrolment"]["office_url"] == "https://127.0.0.1:8443"
-    assert full["enrolment"]["retention"] == {"seconds": 2_592_000, "version": "30d.1"}
+    assert full["enrolment"]["retention"] == {"seconds": 2_592_000, "version": "30d.1", "number": 0}
 
 
 @pytest.mark.parametrize("peer", [NOBODY, Peer("pole-9", "device"), Peer("office", "office")])

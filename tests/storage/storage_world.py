@@ -34,6 +34,10 @@ class Scripted(Files):
         self.calls: list[str] = []
         self.dead = False
 
+    def kill_in(self, steps: int) -> None:
+        """Die at the call that comes after `steps` more."""
+        self.plan = {len(self.calls) + steps: "kill"}
+
     def _step(self, name: str) -> None:
         if self.dead:
             raise Killed
@@ -78,6 +82,34 @@ class Scripted(Files):
         super().fsync_dir(folder)
 
 
+class EachCall(Scripted):
+    """As `Scripted`, and the calls that change no content are steps too: opening, closing, allocating, folders."""
+
+    def append_to(self, path: Path, mode: int = 0o600) -> int:
+        self._step("append_to")
+        return super().append_to(path, mode)
+
+    def allocate(self, fd: int, size: int) -> None:
+        self._step("allocate")
+        super().allocate(fd, size)
+
+    def close(self, fd: int) -> None:
+        self._step("close")
+        super().close(fd)
+
+    def make_dir(self, path: Path, mode: int = 0o700) -> None:
+        self._step("make_dir")
+        super().make_dir(path, mode)
+
+    def set_mode(self, path: Path, mode: int) -> None:
+        self._step("set_mode")
+        super().set_mode(path, mode)
+
+    def sync_all(self) -> None:
+        self._step("sync_all")
+        super().sync_all()
+
+
 class World:
     """One device's folder; opens what a test needs."""
 
@@ -95,10 +127,17 @@ class World:
     def keyring(self, files: Files = OS_FILES, *, read_only: bool = False) -> Keyring:
         return Keyring.open(self.root / "keyring", self.trust(files), files=files, read_only=read_only)
 
-    def store(self, *, limits: StoreLimits | None = None, files: Files = OS_FILES, **more) -> Store:
+    def store(
+        self,
+        *,
+        limits: StoreLimits | None = None,
+        files: Files = OS_FILES,
+        keyring: Keyring | None = None,
+        **more,
+    ) -> Store:
         store = Store.open(
             self.store_root,
-            keyring=self.keyring(),
+            keyring=keyring or self.keyring(),
             recipients=[Recipient.of(AGENCY_KEY.public_key())],
             signer=DEVICE_KEY,
             device_id="pole-7",

@@ -9,16 +9,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from storage_world import DEVICE_KEY, OTHER_KEY, Killed, Scripted
 
-from storage import audit as audit_module
 from storage.audit import (
     CHECKPOINT_EVERY,
+    GENESIS,
     MAX_ENTRY_BYTES,
+    TAIL_CUT,
     AuditLog,
     Checkpoint,
     read_entries,
     verify_audit,
 )
+from storage.audit_check import MAX_PROBLEMS
 from storage.errors import AuditDamagedError, AuditError, DiskFullError, EntryTooLargeError, WriteFailedError
+from storage.primitives import canonical_json
 
 PUBLIC = DEVICE_KEY.public_key()
 
@@ -138,20 +141,27 @@ def test_a_torn_last_line_is_cut_by_the_next_append(path, cut) -> None:
     filled(path, 3)
     path.write_bytes(path.read_bytes()[:-cut])
     AuditLog.open(path).append("next", {})
-    assert [entry.event for entry in read_entries(path)] == ["opened", "opened", "next"]
+    assert [entry.event for entry in read_entries(path)] == ["opened", "opened", TAIL_CUT, "next"]
     assert verify_audit(path).ok
 
 
 def test_a_file_that_does_not_end_in_an_entry_is_not_continued(path) -> None:
-    path.write_bytes(b"rubbish\n")
-    with pytest.raises(AuditDamagedError):
-        AuditLog.open(path)
-    path.write_bytes(b"torn first line")
-    AuditLog.open(path).append("x", {})
-    assert verify_audit(path).entries == 1
     path.write_bytes(bytes(3 * MAX_ENTRY_BYTES))
     with pytest.raises(AuditDamagedError):
         AuditLog.open(path)
+
+
+@pytest.mark.parametrize("torn", [b"torn first line", b"rubbish\n", bytes(600), b"\n" * 40 + b"{}"])
+def test_a_torn_write_of_any_content_is_cut_and_noted(path, torn) -> None:
+    for whole in (0, 3):
+        path.unlink(missing_ok=True)
+        filled(path, whole)
+        with path.open("ab") as file:
+            file.write(torn)
+        AuditLog.open(path).append("x", {})
+        *_, cut, last = read_entries(path)
+        assert (cut.event, cut.fields, last.event) == (TAIL_CUT, {"bytes": len(torn)}, "x")
+        assert verify_audit(path).entries == whole + 2
 
 
 def test_bounds(path) -> None:
@@ -176,14 +186,16 @@ def test_a_log_of_nothing_but_damage_is_not_read_for_ever(path, monkeypatch) -> 
     filled(path, 60)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0] * 200)
-    assert len(verify_audit(path).problems) == audit_module.MAX_PROBLEMS
+    assert len(verify_audit(path).problems) == MAX_PROBLEMS
 
 
 def test_killed_at_each_step_what_was_acknowledged_stands(tmp_path) -> None:
     for step in range(9):
         path = tmp_path / f"{step}.jsonl"
         acked: list[int] = []
-        log = AuditLog.open(path, files=Scripted({step: "kill"}))
+        files = Scripted()
+        log = AuditLog.open(path, files=files)
+        files.kill_in(step)
         with pytest.raises(Killed):
             acked.extend(log.append("x", {}).n for _ in range(10))
         AuditLog.open(path).append("next", {})
@@ -194,8 +206,9 @@ def test_killed_at_each_step_what_was_acknowledged_stands(tmp_path) -> None:
 
 @pytest.mark.parametrize(("number", "error"), [(28, DiskFullError), (5, WriteFailedError)])
 def test_disk_errors_are_told(path, number, error) -> None:
-    files = Scripted({0: number})
+    files = Scripted()
     log = AuditLog.open(path, files=files)
+    files.plan = {len(files.calls): number}
     with pytest.raises(error):
         log.append("x", {})
     log.append("x", {})
@@ -218,9 +231,7 @@ def test_two_processes_append_to_one_chain(path) -> None:
 
 
 def line(**changed: object) -> bytes:
-    return audit_module.canonical_json(
-        {"at_us": 1, "event": "x", "fields": {}, "n": 0, "prev": audit_module.GENESIS, **changed}
-    )
+    return canonical_json({"at_us": 1, "event": "x", "fields": {}, "n": 0, "prev": GENESIS, **changed})
 
 
 @pytest.mark.parametrize(
@@ -254,5 +265,17 @@ def test_the_longest_entry_is_one(path) -> None:
 
 def test_a_checkpoint_of_an_empty_log_holds(path) -> None:
     checkpoint = AuditLog.open(path, DEVICE_KEY).checkpoint()
-    assert (checkpoint.n, checkpoint.head) == (-1, audit_module.GENESIS)
+    assert (checkpoint.n, checkpoint.head) == (-1, GENESIS)
     assert verify_audit(path, PUBLIC, checkpoint=checkpoint).ok
+
+
+def test_entries_of_some_events_alone(tmp_path) -> None:
+    log = AuditLog.open(tmp_path / "audit.jsonl")
+    said = {"event": "b", "text": '"event":"b"'}  # a field that poses as the event
+    for event in ("a", "b", "a", "b"):
+        log.append(event, said, at_us=1)
+    path = tmp_path / "audit.jsonl"
+    assert [entry.n for entry in read_entries(path)] == [0, 1, 2, 3]
+    assert [entry.n for entry in read_entries(path, "b")] == [1, 3]
+    assert [entry.n for entry in read_entries(path, "a", "c")] == [0, 2]
+    assert list(read_entries(path, "c")) == []

@@ -6,7 +6,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from storage_world import DEVICE_KEY, OTHER_KEY, T0, World
 
-from storage.bench import bench_store
 from storage.errors import StoreError
 from storage.fsck import FsckReport, verify_store
 from storage.types import EPOCH_US, SegmentKind
@@ -125,14 +124,3 @@ def test_no_byte_of_a_closed_segment_can_be_changed_unseen(world, at, change) ->
         assert not check(world).ok
     finally:
         path.write_bytes(good)
-
-
-def test_bench_measures_what_it_says(tmp_path) -> None:
-    figures = bench_store(0.4, tmp_path)
-    assert set(figures) == {
-        *("sealed_reads_per_s", "bytes_per_read", "overhead_ratio", "fsyncs_per_s", "ack_ms_p95"),
-        *("rss_growth_mb", "open_mb_per_s"),
-    }
-    assert figures["sealed_reads_per_s"] > 0
-    assert 68_200 < figures["bytes_per_read"] < 80_000
-    assert 0 < figures["overhead_ratio"] < 0.2

@@ -6,8 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from retention_world import NOW, PUBLIC, evidence, fill, receipts_of, retention
 from storage_world import T0, SmallDisk, World
-from test_retention import NOW, PUBLIC, evidence, fill, receipts_of, retention
 
 from storage.audit import verify_audit
 from storage.ballast import BALLAST_BYTES, BALLAST_FILE, Ballast

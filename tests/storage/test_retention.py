@@ -2,65 +2,36 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from retention_world import (
+    DAY,
+    NOW,
+    PUBLIC,
+    READS,
+    TWO,
+    evidence,
+    fill,
+    receipts_of,
+    retention,
+)
 from storage_world import AGENCY_KEY, DEVICE_KEY, HOUR, OTHER_KEY, T0, Killed, Scripted, World
 
-from storage.audit import AuditLog, read_entries, verify_audit
+from storage.audit import read_entries, verify_audit
 from storage.errors import (
     PolicyInvalidError,
     ReceiptInvalidError,
     StorageError,
     WrongShareError,
 )
-from storage.files import OS_FILES, Files
 from storage.fsck import verify_store
 from storage.reader import read_segment
 from storage.receipts import MAX_RECEIPT_BYTES, Receipt, sign_receipt, verify_receipts
-from storage.retention import MAX_RETENTION_S, MIN_RETENTION_S, Retention, RetentionPolicy, read_receipts
-from storage.types import EPOCH_US, SegmentKind, TimeEvidence
-
-READS, IMAGES = SegmentKind
-DAY = 86_400
-POLICY = RetentionPolicy(30 * DAY, "30d-1")
-TWO = ("gnss", "office")
-NOW = T0 + 31 * DAY * 1_000_000  # the first two hours have expired, later ones not
-PUBLIC = DEVICE_KEY.public_key()
-
-
-def evidence(now_us: int = NOW, sources: tuple[str, ...] = TWO) -> TimeEvidence:
-    return TimeEvidence(now_us, 1000, sources)
-
-
-def retention(world: World, files: Files = OS_FILES, **more) -> Retention:
-    return Retention(
-        world.store_root,
-        world.root / "retention",
-        keyring=world.keyring(files),
-        policy=more.pop("policy", POLICY),
-        signer=DEVICE_KEY,
-        device_id="pole-7",
-        audit=AuditLog.open(world.root / "audit.jsonl", DEVICE_KEY, files=files),
-        files=files,
-        ballast_bytes=more.pop("ballast_bytes", 4096),
-        **more,
-    )
-
-
-def fill(world: World) -> None:
-    """Two hours that have expired at NOW, one that has not; reads and images."""
-    store = world.store()
-    for epoch_us in (T0, T0 + EPOCH_US, NOW):
-        for n in range(3):
-            store.append(READS, b"read %d" % n, at_us=epoch_us)
-        store.append(IMAGES, b"jpeg", at_us=epoch_us)
-    store.close()
-
-
-def receipts_of(world: World) -> list[Receipt]:
-    return read_receipts(world.root / "retention" / "receipts.jsonl")
+from storage.retention import MAX_RETENTION_S, MIN_RETENTION_S, RetentionPolicy
+from storage.types import EPOCH_US, TimeEvidence
 
 
 def test_expired_epochs_die_with_receipts(world) -> None:
@@ -134,15 +105,18 @@ def test_never_late_because_the_clock_stands_still(world) -> None:
     store.close()
     clock = [0]
     keeper = retention(world, monotonic_ns=lambda: clock[0])
-    assert keeper.run(evidence(T0)) == []
+    still = T0 + 2 * EPOCH_US
+    assert keeper.run(evidence(still)) == []
     clock[0] = 32 * DAY * 10**9
-    assert [r.body.epoch for r in keeper.run(evidence(T0, ()))] == [HOUR]
+    assert [r.body.epoch for r in keeper.run(evidence(still, ()))] == [HOUR]
 
 
 def test_the_believed_time_outlives_a_restart(world) -> None:
     keeper = retention(world)
     keeper.run(evidence())
-    assert retention(world).believed_us == keeper.believed_us == NOW - 1000
+    assert retention(world).believed == keeper.believed
+    assert keeper.believed is not None
+    assert keeper.believed.bound_us == NOW - 1000
 
 
 def test_open_segments_of_an_expired_epoch_are_closed_first(world) -> None:
@@ -164,37 +138,39 @@ def test_unclosed_and_damaged_files_die_too(world) -> None:
     assert list((world.store_root / "reads").glob("*.wseg")) == []
 
 
-def test_two_sources_behind_the_bound_stop_deletion_until_they_meet(world) -> None:
+def test_two_sources_behind_the_bound_set_it_back(world) -> None:
     keeper = retention(world)
     keeper.run(evidence(NOW + 400 * DAY * 1_000_000))  # a bound that was won by a clock far ahead
     store = world.store()
     store.append(READS, b"x", at_us=NOW)
     store.close()
     assert keeper.run(evidence(NOW)) == keeper.run(evidence(NOW)) == []
-    assert keeper.disputed
-    assert keeper.run(evidence(NOW + 399 * DAY * 1_000_000)) == []
     entries = read_entries(world.root / "audit.jsonl")
-    assert [entry.event for entry in entries] == ["time_disputed"]  # told once
-    assert len(keeper.run(evidence(NOW + 400 * DAY * 1_000_000))) == 1
-    assert not keeper.disputed
+    assert [(entry.event, entry.fields["by_s"]) for entry in entries] == [("time_set_back", 400 * DAY)]
+    assert keeper.run(evidence(NOW + EPOCH_US, ("gnss",))) == []  # nor when one of them falls silent
+    assert len(keeper.run(evidence(NOW + 31 * DAY * 1_000_000))) == 1
 
 
 def test_a_fresh_device_follows_no_single_source(world) -> None:
     keeper = retention(world)
     assert keeper.run(evidence(NOW + 4000 * DAY * 1_000_000, ("system",))) == []
-    assert keeper.believed_us is None
+    assert keeper.believed is None
     store = world.store()
     store.append(READS, b"x", at_us=T0)
     store.close()
     assert keeper.run(evidence(T0 + EPOCH_US)) == []
-    assert keeper.believed_us == T0 + EPOCH_US - 1000
+    assert keeper.believed is not None
+    assert keeper.believed.bound_us == T0 + EPOCH_US - 1000
 
 
 def test_what_waits_past_retention_is_expired_and_counted(world) -> None:
-    asked: list[int] = []
+    asked: list[list[int]] = []
+    last = (
+        NOW - 1000 - 30 * DAY * 1_000_000
+    ) // EPOCH_US * EPOCH_US - 1  # the last µs of an hour that has expired
 
-    def expire(before_us: int) -> list[str]:
-        asked.append(before_us)
+    def expire(is_past: Callable[[int], bool]) -> list[str]:
+        asked.append([at_us - last for at_us in (last, last + 1) if is_past(at_us)])
         return ["h1", "h2"] if len(asked) == 1 else []
 
     clock = [0]
@@ -202,11 +178,11 @@ def test_what_waits_past_retention_is_expired_and_counted(world) -> None:
     keeper.run(evidence(NOW, ("system",)))
     assert asked == []  # not before the time is known
     keeper.run(evidence())
-    assert asked == [NOW - 1000 - 30 * DAY * 1_000_000]
+    assert asked == [[0]]
     keeper.run(evidence())
     assert len(asked) == 1  # not at every turn
     keeper.run(evidence(NOW + 3_600_000_000))
-    assert len(asked) == 2
+    assert asked[1:] == [[0, 1]]
     assert keeper.expired_items == 2
     entries = read_entries(world.root / "audit.jsonl")
     assert [(entry.event, dict(entry.fields)) for entry in entries] == [("outbox_expired", {"items": 2})]
@@ -283,7 +259,16 @@ def test_a_policy_is_three_minutes_to_five_years(seconds) -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", b"[]", b'{"believed_us":"x","plan":[]}', b'{"believed_us":1,"plan":[{}]}']
+    "raw",
+    [
+        b"",
+        b"[]",
+        b'{"believed_us":"x","plan":[]}',
+        b'{"believed_us":1,"plan":[{}]}',
+        b'{"believed_us":null,"plan":[],"settled":[],"undated":[[1,900000,5]]}',
+        b'{"believed_us":null,"plan":[],"settled":[[2,1,5]],"undated":[]}',
+        b'{"believed_us":null,"plan":[],"settled":[[2,2]],"undated":[]}',
+    ],
 )
 def test_a_damaged_state_is_set_aside_and_deletion_goes_on(world, raw) -> None:
     fill(world)

@@ -15,6 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from storage_world import Killed, Scripted
+from unsafe_disk import UnsafeDisk
 
 from storage.errors import (
     BadIdError,
@@ -98,13 +99,13 @@ def test_what_is_past_retention_goes_wherever_it_lies(tmp_path) -> None:
     spool.failed("a", "refused", permanent=True)
     now[0] += 10
     spool.put("new", b"new", kind="hit")
-    assert spool.expire(YEAR_2026_US + 10) == []
-    assert spool.expire(YEAR_2026_US + 11) == ["a", "b"]
+    assert spool.expire(lambda at_us: at_us < YEAR_2026_US + 10) == []
+    assert spool.expire(lambda at_us: at_us < YEAR_2026_US + 11) == ["a", "b"]
     assert [item.id for item in spool.pending()] == ["new"]
     assert spool.quarantined() == []
     assert not list((tmp_path / "attempts").iterdir())
     assert not spool.put("a", b"old", kind="hit")  # and does not come back
-    assert spool.expire(YEAR_2026_US + 11) == []
+    assert spool.expire(lambda at_us: at_us < YEAR_2026_US + 11) == []
 
 
 def test_a_damaged_item_expires_by_the_age_of_its_file(tmp_path) -> None:
@@ -113,8 +114,8 @@ def test_a_damaged_item_expires_by_the_age_of_its_file(tmp_path) -> None:
     path = tmp_path / "pending" / "a"
     path.write_bytes(b"rubbish")
     os.utime(path, ns=(0, (YEAR_2026_US + 5) * 1000))
-    assert spool.expire(YEAR_2026_US + 5) == []
-    assert spool.expire(YEAR_2026_US + 6) == ["a"]
+    assert spool.expire(lambda at_us: at_us < YEAR_2026_US + 5) == []
+    assert spool.expire(lambda at_us: at_us < YEAR_2026_US + 6) == ["a"]
 
 
 def test_what_was_queued_by_a_clock_that_was_never_set_gets_a_whole_retention(tmp_path) -> None:
@@ -123,9 +124,9 @@ def test_what_was_queued_by_a_clock_that_was_never_set_gets_a_whole_retention(tm
     spool.put("a", b"body", kind="hit")
     os.utime(tmp_path / "pending" / "a", ns=(0, now[0] * 1000))
     now[0] = YEAR_2026_US + 100
-    assert spool.expire(YEAR_2026_US) == []
-    assert spool.expire(YEAR_2026_US + 100) == []
-    assert spool.expire(YEAR_2026_US + 101) == ["a"]
+    assert spool.expire(lambda at_us: at_us < YEAR_2026_US) == []
+    assert spool.expire(lambda at_us: at_us < YEAR_2026_US + 100) == []
+    assert spool.expire(lambda at_us: at_us < YEAR_2026_US + 101) == ["a"]
 
 
 def test_killed_while_expiring_the_next_call_finishes(tmp_path) -> None:
@@ -136,10 +137,10 @@ def test_killed_while_expiring_the_next_call_finishes(tmp_path) -> None:
         spool.put("a", b"body", kind="hit")
         files.plan = {len(files.calls) + step: "kill"}
         try:
-            spool.expire(YEAR_2026_US + 1)
+            spool.expire(lambda at_us: at_us < YEAR_2026_US + 1)
         except Killed:
             again = clocked(folder, [YEAR_2026_US])
-            again.expire(YEAR_2026_US + 1)
+            again.expire(lambda at_us: at_us < YEAR_2026_US + 1)
         assert not list((folder / "pending").iterdir())
         assert not Spool.open(folder).put("a", b"body", kind="hit")
 
@@ -225,10 +226,13 @@ ACK_STEPS = ["create", "fsync_dir", "unlink", "unlink", "fsync_dir"]
 
 @pytest.mark.parametrize("step", range(len(PUT_STEPS)))
 def test_put_killed_at_each_step(tmp_path, step) -> None:
-    files = Scripted({step: "kill"})
+    files = Scripted()
+    spool = Spool.open(tmp_path, files=files)
+    files.kill_in(step)
+    before = len(files.calls)
     with pytest.raises(Killed):
-        Spool.open(tmp_path, files=files).put("a", b"body", kind="hit")
-    assert files.calls == PUT_STEPS[: step + 1]
+        spool.put("a", b"body", kind="hit")
+    assert files.calls[before:] == PUT_STEPS[: step + 1]
     again = Spool.open(tmp_path)
     there = [item.id for item in again.pending()]
     assert there == (["a"] if step > PUT_STEPS.index("link") else [])
@@ -239,10 +243,13 @@ def test_put_killed_at_each_step(tmp_path, step) -> None:
 @pytest.mark.parametrize("step", range(len(ACK_STEPS)))
 def test_ack_killed_at_each_step(tmp_path, step) -> None:
     Spool.open(tmp_path).put("a", b"body", kind="hit")
-    files = Scripted({step: "kill"})
+    files = Scripted()
+    spool = Spool.open(tmp_path, files=files)
+    files.kill_in(step)
+    before = len(files.calls)
     with pytest.raises(Killed):
-        Spool.open(tmp_path, files=files).ack("a")
-    assert files.calls == ACK_STEPS[: step + 1]
+        spool.ack("a")
+    assert files.calls[before:] == ACK_STEPS[: step + 1]
     again = Spool.open(tmp_path)
     assert [item.id for item in again.pending()] == (["a"] if step == 0 else [])
     again.ack("a")
@@ -250,11 +257,14 @@ def test_ack_killed_at_each_step(tmp_path, step) -> None:
     assert list((tmp_path / "pending").iterdir()) == []
 
 
-@pytest.mark.parametrize("step", range(3))
+@pytest.mark.parametrize("step", range(8))
 def test_setting_aside_killed_at_each_step_keeps_the_item(tmp_path, step) -> None:
-    Spool.open(tmp_path).put("a", b"body", kind="hit")
+    files = Scripted()
+    spool = Spool.open(tmp_path, files=files)
+    spool.put("a", b"body", kind="hit")
+    files.kill_in(step)
     with pytest.raises(Killed):
-        Spool.open(tmp_path, files=Scripted({step: "kill"})).failed("a", "no", permanent=True)
+        spool.failed("a", "no", permanent=True)
     again = Spool.open(tmp_path)
     assert len(again.pending()) + len(again.quarantined()) == 1
 
@@ -265,7 +275,9 @@ def test_setting_aside_killed_at_each_step_keeps_the_item(tmp_path, step) -> Non
 )
 def test_disk_errors_are_told_and_leave_nothing(tmp_path, number, error) -> None:
     for step in range(3):
-        spool = Spool.open(tmp_path, files=Scripted({step: number}))
+        files = Scripted()
+        spool = Spool.open(tmp_path, files=files)
+        files.plan = {len(files.calls) + step: number}
         with pytest.raises(error):
             spool.put("a", b"body", kind="hit")
         assert not error.permanent
@@ -380,3 +392,19 @@ def test_spool_machine(tmp_path, monkeypatch) -> None:
     case = SpoolMachine.TestCase
     case.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
     case("runTest").runTest()
+
+
+def test_a_marker_is_durable_before_a_start_removes_its_item(tmp_path) -> None:
+    """Acknowledged, killed before the sync, started again, and then the power goes."""
+    root = tmp_path / "disk"
+    root.mkdir()
+    disk = UnsafeDisk(root)
+    spool = Spool.open(root / "hits", files=disk)
+    spool.put("a", b"body", kind="hit")
+    disk.kill_in(2)  # the marker is made and closed, its folder not synced
+    with pytest.raises(Killed):
+        spool.ack("a")
+    disk.restart()
+    assert Spool.open(root / "hits", files=disk).count() == 0
+    disk.crash(lambda _strategy: False, tmp_path / "after")
+    assert not Spool.open(tmp_path / "after" / "hits").put("a", b"body", kind="hit")

@@ -221,7 +221,7 @@ def test_a_footer_that_does_not_fit_leaves_the_records(world) -> None:
     files = Scripted()
     store = world.store(files=files)
     store.append(READS, b"kept", at_us=T0)
-    files.plan = {len(files.calls) + 1: errno.ENOSPC}
+    files.plan = {len(files.calls) + 2: errno.ENOSPC}
     with pytest.raises(DiskFullError):
         store.close()
     content = world.open(store.segments()[0])

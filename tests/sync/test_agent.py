@@ -13,7 +13,8 @@ from storage.spool import Spool
 from sync.agent import AgentConfig, AgentHooks, SyncAgent
 from sync.alarms import MAX_TOPICS, Alarms
 from sync.budget import BudgetLimits
-from sync.hotlists.envelope import sign_envelope
+from sync.errors import BadList
+from sync.hotlists.envelope import open_envelope, sign_envelope
 from sync.hotlists.store import ListStore
 from sync.limits import ListLimits
 from sync.office_sim import OfficeSim
@@ -57,7 +58,10 @@ class Rig:
             monotonic=self.clock,
         )
 
-    def _document(self, kind: str, body: bytes) -> bool:
+    def _document(self, kind: str, signed: bytes) -> bool:
+        body, _ = open_envelope(kind, signed, [KEY.public_key()], max_bytes=1000)
+        if body == b"old":
+            raise BadList("an older one")
         self.documents.append((kind, body))
         return kind == "config"
 
@@ -362,6 +366,15 @@ def test_signed_documents_are_handed_on_and_others_refused(rig: Rig) -> None:
     rig.step()
     assert rig.documents == [("config", b"a = 1")]
     assert rig.alarms[-1][0] == "document_refused"
+
+
+def test_a_document_that_the_device_refuses_is_told_once(rig: Rig) -> None:
+    rig.office.send_document("config", b"old")
+    for _ in range(3):
+        rig.step(60)
+    assert [fields for event, fields in rig.alarms if event == "document_refused"] == [
+        {"kind": "config", "reason": "an older one"}
+    ]
 
 
 def test_over_budget_hits_still_go(tmp_path: Path) -> None:

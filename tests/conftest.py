@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.swtpm import MISSING, Tpm, installed, running_tpm
+
+
+@pytest.fixture(scope="session")
+def one_tpm() -> Iterator[Tpm]:
+    if not installed():
+        pytest.skip(MISSING)
+    with running_tpm() as tpm:
+        yield tpm
+
+
+@pytest.fixture
+def tpm(one_tpm: Tpm) -> Tpm:
+    """A TPM as new; the same process for every test."""
+    one_tpm.clear()
+    return one_tpm
