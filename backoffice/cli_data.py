@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backoffice.acting import Acting, acting
-from backoffice.cli_lists import expiry
+from backoffice.cli_query import query_of, span_options, why_options
 from backoffice.console import say, say_json, warn
 from backoffice.devices import all_devices, get_device
 from backoffice.errors import BadRequest, OfficeError
@@ -18,7 +18,7 @@ from backoffice.opening import Opener, pictures_elsewhere
 from backoffice.pages.views import percent, when
 from backoffice.people import Action
 from backoffice.pull import PullReport, pull
-from backoffice.search import Found, Purpose, Query, check_why, make_query, search
+from backoffice.search import Found, check_why, make_query, search
 from backoffice.segments import SegmentFolder
 from storage.atomic import write_atomic
 from storage.types import SegmentKind
@@ -44,7 +44,7 @@ def add_commands(commands: Commands) -> None:
     fetch.add_argument("--json", action="store_true", help="one JSON object a device")
     fetch.set_defaults(run=_pull)
     show = commands.add_parser("open", help="open pulled segments; audited")
-    _why_options(show)
+    why_options(show)
     show.add_argument("--device", help="of one device only")
     show.add_argument("--kind", choices=[str(kind) for kind in SegmentKind], help="of one kind only")
     show.add_argument("--limit", type=int, help="stop after so many records")
@@ -52,18 +52,10 @@ def add_commands(commands: Commands) -> None:
     show.set_defaults(run=_open)
     find = commands.add_parser("search", help="find reads by plate; audited")
     find.add_argument("--plate", required=True, help="? stands for one character, * for any number")
-    _why_options(find)
-    find.add_argument("--device", help="of one device only")
-    find.add_argument("--since", help="YYYY-MM-DDTHH:MM (UTC)")
-    find.add_argument("--until", help="YYYY-MM-DDTHH:MM (UTC)")
+    why_options(find)
+    span_options(find)
     find.add_argument("--json", action="store_true", help="one JSON object a read")
     find.set_defaults(run=_search)
-
-
-def _why_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--purpose", required=True, choices=[str(purpose) for purpose in Purpose])
-    parser.add_argument("--reason", required=True, help="why, in words")
-    parser.add_argument("--case", required=True, help="the case number")
 
 
 def _pull(arguments: argparse.Namespace) -> int:
@@ -160,18 +152,7 @@ def _words(line: dict[str, Any]) -> str:
 def _search(arguments: argparse.Namespace) -> int:
     problems: list[str] = []
     with acting(arguments, Action.SEARCH) as actor:
-        now = actor.office.clock()
-        query = make_query(
-            Query(
-                arguments.plate,
-                Purpose(arguments.purpose),
-                arguments.reason,
-                arguments.case,
-                arguments.device,
-                expiry(arguments.since, now) if arguments.since else None,
-                expiry(arguments.until, now) if arguments.until else None,
-            )
-        )
+        query = make_query(query_of(arguments, actor.office.clock()))
         actor.record("search", **dataclasses.asdict(query))
         found = list(search(Opener(actor.office, problems.append), query))
         actor.record("searched", plate=query.pattern, case=query.case, results=len(found))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backoffice.acting import Acting, acting
-from backoffice.cli_lists import expiry
+from backoffice.cli_query import query_of, span_options, why_options
 from backoffice.console import say, say_json, table, warn
 from backoffice.errors import NotFound, Refused
 from backoffice.hold_choice import Selection
@@ -22,7 +22,7 @@ from backoffice.hold_watch import lone_cases
 from backoffice.holds import Holds, Outcome, hours_left
 from backoffice.pages.views import when
 from backoffice.people import Action, Person
-from backoffice.search import Purpose, Query, check_why
+from backoffice.search import check_why
 from storage.errors import HeldRecordError
 from storage.hold import HeldKind
 from sync.errors import BadRecord
@@ -67,13 +67,9 @@ def _add_request(group: Commands) -> None:
         "request",
         help="ask for a hold; another person approves it before the retention ends; asks for your password",
     )
-    ask.add_argument("--case", required=True, help="the case number")
-    ask.add_argument("--reason", required=True, help="why, in words")
-    ask.add_argument("--purpose", required=True, choices=[str(purpose) for purpose in Purpose])
+    why_options(ask)
     ask.add_argument("--plate", default="", help="? stands for one character, * for any number")
-    ask.add_argument("--device", help="of one device only")
-    ask.add_argument("--since", help="YYYY-MM-DDTHH:MM (UTC)")
-    ask.add_argument("--until", help="YYYY-MM-DDTHH:MM (UTC)")
+    span_options(ask)
     ask.add_argument("--record", action="append", default=[], metavar="DEVICE/SEGMENT:INDEX", help="one read")
     ask.add_argument("--read", action="append", default=[], metavar="DEVICE/READ_ID", help="one read")
     ask.add_argument("--hit", action="append", default=[], metavar="HIT_ID", help="a hit, with its read")
@@ -94,16 +90,7 @@ def _holds(actor: Acting) -> Holds:
 
 def _request(arguments: argparse.Namespace) -> int:
     with _proven(arguments, Action.HOLD, "hold_request") as actor:
-        now = actor.office.clock()
-        why = Query(
-            arguments.plate,
-            Purpose(arguments.purpose),
-            arguments.reason,
-            arguments.case,
-            arguments.device,
-            expiry(arguments.since, now) if arguments.since else None,
-            expiry(arguments.until, now) if arguments.until else None,
-        )
+        why = query_of(arguments, actor.office.clock())
         wanted = Selection(why, tuple(arguments.record), tuple(arguments.read), tuple(arguments.hit))
         outcome = _holds(actor).request(wanted)
         left = hours_left(actor.office, outcome.hold)

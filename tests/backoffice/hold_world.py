@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from office_world import PASSWORD, MadeDevice, make_read
+from office_world import PASSWORD, Clock, MadeDevice, make_read
 
 from backoffice import cli, keys, retention
 from backoffice.hold_choice import Selection
+from backoffice.hold_file import HoldState
 from backoffice.holds import Holds
 from backoffice.office import Office, day_of
 from backoffice.opening import Opener
@@ -165,3 +166,29 @@ def audit_of(office: Office, hold_id: str | None = None) -> list[AuditEntry]:
 
 def events(office: Office, hold_id: str | None = None) -> list[str]:
     return [entry.event for entry in audit_of(office, hold_id)]
+
+
+def road_with(office: Office, device: MadeDevice, root: Path, hour_us: int, later_us: int = 0) -> Road:
+    """Vehicles in one hour, four, and one that outlives it where `later_us` is given, else three; pulled; people."""
+    made = Road(office, device, root)
+    for number in range(4 if later_us else 3):
+        made.see(f"r-{number}", f"AB100{number}", hour_us + number)
+    if later_us:
+        made.see("later", "XYZ789", later_us)
+    made.pulled()
+    staff(office)
+    return made
+
+
+def make_hold(office: Office, selection: Selection) -> str:
+    """A hold that two people made; its id."""
+    hold_id = holds(office, "doyle").request(selection).hold.hold_id
+    assert holds(office, "sergeant").approve(hold_id).hold.state is HoldState.HELD
+    return hold_id
+
+
+def pass_away(office: Office, clock: Clock) -> None:
+    """The hour passes its retention; what came later stays."""
+    clock.forward(2 * 86_400)
+    expire(office)
+    assert still_open(office) == ["later"]

@@ -11,7 +11,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from hold_world import DAY_US, PICTURE, Road, audit_of, choice, command, events, held, holds, reads_of, staff
+from hold_world import (
+    DAY_US,
+    PICTURE,
+    Road,
+    audit_of,
+    choice,
+    command,
+    events,
+    held,
+    holds,
+    reads_of,
+    road_with,
+)
 from office_world import PASSWORD, Clock, MadeDevice, make_device
 
 from backoffice.audit import Audit, AuditUnavailable
@@ -32,13 +44,7 @@ LOOK = ("--reason", "for the prosecutor")
 
 @pytest.fixture
 def road(office: Office, device: MadeDevice, tmp_path: Path, clock: Clock) -> Road:
-    made = Road(office, device, tmp_path / "device-data")
-    hour = epoch_of(clock() - 20 * DAY_US) * EPOCH_US
-    for number in range(3):
-        made.see(f"r-{number}", f"AB100{number}", hour + number)
-    made.pulled()
-    staff(office)
-    return made
+    return road_with(office, device, tmp_path / "device-data", epoch_of(clock() - 20 * DAY_US) * EPOCH_US)
 
 
 def ask(office: Office, capsys: pytest.CaptureFixture[str], *words: str) -> str:

@@ -21,8 +21,10 @@ from hold_world import (
     expire,
     held,
     holds,
+    make_hold,
+    pass_away,
     reads_of,
-    staff,
+    road_with,
     still_open,
 )
 from office_world import Clock, MadeDevice, make_hit, seal_hit
@@ -31,7 +33,6 @@ from sqlalchemy import update
 from backoffice import db, hold_sealing, keys, retention
 from backoffice.errors import Conflict
 from backoffice.hits import HitStore
-from backoffice.hold_choice import Selection
 from backoffice.hold_file import HoldState
 from backoffice.holds import hours_left
 from backoffice.office import Office
@@ -49,25 +50,7 @@ def hour(clock: Clock) -> int:
 
 @pytest.fixture
 def road(office: Office, device: MadeDevice, tmp_path: Path, hour: int) -> Road:
-    made = Road(office, device, tmp_path / "device-data")
-    for number in range(4):
-        made.see(f"r-{number}", f"AB100{number}", hour + number)
-    made.see("later", "XYZ789", hour + 20 * DAY_US)
-    made.pulled()
-    staff(office)
-    return made
-
-
-def make_hold(office: Office, selection: Selection) -> str:
-    hold_id = holds(office, "doyle").request(selection).hold.hold_id
-    assert holds(office, "sergeant").approve(hold_id).hold.state is HoldState.HELD
-    return hold_id
-
-
-def pass_away(office: Office, clock: Clock) -> None:
-    clock.forward(2 * 86_400)
-    expire(office)
-    assert still_open(office) == ["later"]
+    return road_with(office, device, tmp_path / "device-data", hour, later_us=hour + 20 * DAY_US)
 
 
 def test_the_retention_of_the_office_never_takes_a_case(office: Office, road: Road, clock: Clock) -> None:

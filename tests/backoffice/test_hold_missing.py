@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
-from hold_world import DAY_US, Road, audit_of, choice, command, holds, staff
+from hold_world import DAY_US, Road, audit_of, choice, command, holds, road_with
 from office_world import Clock, MadeDevice, log_in
 
 from backoffice.hold_file import HoldFolder
@@ -17,13 +17,7 @@ from storage.types import EPOCH_US, SegmentKind, epoch_of
 
 @pytest.fixture
 def road(office: Office, device: MadeDevice, tmp_path: Path, clock: Clock) -> Road:
-    made = Road(office, device, tmp_path / "device-data")
-    hour = epoch_of(clock() - 20 * DAY_US) * EPOCH_US
-    for number in range(3):
-        made.see(f"r-{number}", f"AB100{number}", hour + number)
-    made.pulled()
-    staff(office)
-    return made
+    return road_with(office, device, tmp_path / "device-data", epoch_of(clock() - 20 * DAY_US) * EPOCH_US)
 
 
 def test_pictures_that_are_not_here_at_the_approval_are_told(

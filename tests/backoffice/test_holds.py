@@ -19,9 +19,10 @@ from hold_world import (
     expire,
     held,
     holds,
+    make_hold,
+    pass_away,
     reads_of,
-    staff,
-    still_open,
+    road_with,
     thief_opens,
 )
 from office_world import PASSWORD, Clock, MadeDevice, make_device, make_hit, seal_hit
@@ -49,25 +50,7 @@ def hour(clock: Clock) -> int:
 
 @pytest.fixture
 def road(office: Office, device: MadeDevice, tmp_path: Path, hour: int) -> Road:
-    made = Road(office, device, tmp_path / "device-data")
-    for number in range(4):
-        made.see(f"r-{number}", f"AB100{number}", hour + number)
-    made.see("later", "XYZ789", hour + 20 * DAY_US)
-    made.pulled()
-    staff(office)
-    return made
-
-
-def make_hold(office: Office, selection: Selection) -> str:
-    hold_id = holds(office, "doyle").request(selection).hold.hold_id
-    assert holds(office, "sergeant").approve(hold_id).hold.state is HoldState.HELD
-    return hold_id
-
-
-def pass_away(office: Office, clock: Clock) -> None:
-    clock.forward(2 * 86_400)
-    expire(office)
-    assert still_open(office) == ["later"]
+    return road_with(office, device, tmp_path / "device-data", hour, later_us=hour + 20 * DAY_US)
 
 
 def test_what_is_held_outlives_its_hour_and_its_neighbours_do_not(
