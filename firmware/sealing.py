@@ -236,9 +236,8 @@ class Vault:
             except BaseException:
                 self._put_back()
                 raise
-        with (
-            self._lock
-        ):  # another thread may have met the broken part: then the commit had nothing to do there
+        with self._lock:
+            # Another thread may have met the broken part: then the commit had nothing to do there.
             done, self._committing = self._sound(self._committing), []
             self.sealed += len(done)
         self.ack_s = time.monotonic() - done[0].since_s if done else 0.0
