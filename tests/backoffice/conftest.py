@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -34,13 +33,6 @@ def cheap_passwords() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(people, "SCRYPT", "scrypt:256:8:1")
         yield
-
-
-@pytest.fixture(autouse=True)
-def fresh_logging() -> Iterator[None]:
-    """The commands configure the logs of the whole process."""
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
