@@ -88,8 +88,13 @@ def ask_to_learn(layout: DataLayout) -> None:
 
 def enrolment_stamp(layout: DataLayout) -> tuple[int, int] | None:
     """Changes when the device is enrolled anew or reset: the services then start again with the new bundle."""
+    return file_stamp(layout.identity / BUNDLE_FILE)
+
+
+def file_stamp(path: Path) -> tuple[int, int] | None:
+    """Changes whenever a file is replaced; None where there is none."""
     try:
-        stat = (layout.identity / BUNDLE_FILE).stat()
+        stat = path.stat()
     except FileNotFoundError:
         return None
     return stat.st_ino, stat.st_mtime_ns

@@ -8,12 +8,11 @@ eye verifies signature and number again, writes the policy into its own book, an
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final, Protocol
 
 import structlog
 
-from firmware.enrolled import retention_policy
+from firmware.enrolled import file_stamp, retention_policy
 from firmware.health import Condition, Finding, well
 from storage.audit import AuditLog
 from storage.errors import PolicyInvalidError, PolicyRolledBackError, StateDamagedError, StorageError
@@ -113,7 +112,7 @@ class PolicyWatch:
 
     def _look_if_new(self) -> None:
         self._settle()
-        stamp = _stamp(self._path)
+        stamp = file_stamp(self._path)
         if stamp not in (None, self._seen) or self._waits:
             self._look()
             self._seen = stamp
@@ -211,7 +210,7 @@ class CalendarReader:
 
     def now(self) -> Calendar:
         """The calendar as it stands; the bundle's policy where there is none, or a damaged one."""
-        stamps = [_stamp(path) for path in self._files]
+        stamps = [file_stamp(path) for path in self._files]
         if stamps != self._seen:
             self._calendar, self._seen = self._read(), stamps
         return self._calendar
@@ -226,11 +225,3 @@ class CalendarReader:
 
 def _fields(policy: RetentionPolicy) -> dict[str, object]:
     return {"number": policy.number, "seconds": policy.seconds, "version": policy.version}
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        stat = path.stat()
-    except FileNotFoundError:
-        return None
-    return stat.st_ino, stat.st_mtime_ns

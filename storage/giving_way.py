@@ -15,7 +15,6 @@ afterwards.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,8 @@ from storage.ballast import Ballast
 from storage.errors import FormatError, StorageError, WriteFailedError, is_disk_full
 from storage.files import OS_FILES, Files
 from storage.layout import SEGMENT_SUFFIX
-from storage.recovery import look, measure, segment_names
+from storage.recovery import look, measure
+from storage.retention_files import named_files
 from storage.store_lock import free_space
 from storage.types import SegmentKind, StoreLimits, is_id
 
@@ -36,7 +36,6 @@ ROOM_AGAIN = (
 )
 SEGMENTS_AN_EVENT = 500  # their ids stay below the bound of an audit entry
 WORTH_OF_MARK = 0.1  # the growing segment is closed and removed only where that frees so much of the mark
-_NAME = re.compile(r"(\d{1,12})-")
 
 
 class Growing(Protocol):
@@ -138,12 +137,11 @@ class GivingWay:
     def _candidates(self) -> list[_Candidate]:
         """Segments of pictures by the epoch in their name, which even a damaged header leaves readable."""
         found = []
-        for name in segment_names(self._folder.parent, SegmentKind.IMAGES):
-            match = _NAME.match(name)
-            if match and is_id(name.removesuffix(SEGMENT_SUFFIX)):
+        for epoch, _, name in named_files(self._folder.parent, [SegmentKind.IMAGES]):
+            if is_id(name.removesuffix(SEGMENT_SUFFIX)):
                 path = self._folder / name
                 stat = path.stat()
-                found.append(_Candidate(int(match.group(1)), stat.st_mtime_ns, path, stat.st_size))
+                found.append(_Candidate(epoch, stat.st_mtime_ns, path, stat.st_size))
         return found
 
     def _remove(self, chosen: list[_Candidate], free: int, at_us: int) -> GaveWay:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from storage.errors import FormatError
@@ -27,9 +27,11 @@ def held_epochs(store_root: Path, keyring: Keyring) -> set[EpochId]:
     return set(keyring.epochs()) | {epoch for epoch, _, _ in named_files(store_root)}
 
 
-def named_files(store_root: Path) -> Iterator[tuple[EpochId, SegmentKind, str]]:
-    """(epoch, kind, name) of every segment file, by its name."""
-    for kind in sorted(SegmentKind):
+def named_files(
+    store_root: Path, kinds: Iterable[SegmentKind] = tuple(SegmentKind)
+) -> Iterator[tuple[EpochId, SegmentKind, str]]:
+    """(epoch, kind, name) of every segment file of these kinds, by its name."""
+    for kind in sorted(kinds):
         for name in segment_names(store_root, kind):
             match = _NAME.match(name)
             if match:
